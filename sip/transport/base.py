@@ -1,0 +1,72 @@
+"""What the layers above know of a transport: a `Flow` to send bytes on, and a `Target` to reach."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+MAX_UNRELIABLE_REQUEST = 1300
+"Bytes; a larger request leaves UDP where the target takes TCP (RFC 3261 §18.1.1, path MTU unknown)."
+
+
+class Flow(Protocol):
+    """A way to one peer over one transport; what is sent on it leaves in order.
+
+    Two flows are equal, and hash alike, when they are the same connection (TCP) or the same local
+    socket and remote address (UDP).
+    """
+
+    @property
+    def transport(self) -> str:
+        """`UDP` or `TCP`, as it stands in a Via."""
+
+    @property
+    def reliable(self) -> bool:
+        """True when the transport retransmits, so that transactions need not."""
+
+    @property
+    def remote(self) -> tuple[str, int]:
+        """Address of the peer, without brackets, and its port."""
+
+    @property
+    def local(self) -> tuple[str, int]:
+        """Address and port that the peer sees us at, as far as this machine knows."""
+
+    @property
+    def sent_by(self) -> str:
+        """`host:port` (IPv6 in brackets) for Via and Contact: where new requests to us shall go."""
+
+    @property
+    def closed(self) -> bool:
+        """True once nothing can be sent any more; always False for UDP."""
+
+    def send(self, data: bytes) -> None:
+        """Hand over one whole message. Never raises and never waits: a failure closes the flow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One place to send a request to, in the order of RFC 3263."""
+
+    transport: str
+    "`UDP` or `TCP`."
+    host: str
+    "An IPv4 or IPv6 address, without brackets."
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """One address to listen on."""
+
+    transport: str
+    "`UDP` or `TCP`."
+    host: str
+    "A local address, `0.0.0.0` or `::` for all of a family."
+    port: int
+    "0 takes a free one."
+
+
+def host_port(host: str, port: int) -> str:
+    """`host:port` as Via and Contact want it: IPv6 addresses in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
