@@ -1,0 +1,20 @@
+"""Media of calls: SDP offer/answer, RTP and RTCP, relays and players. Knows nothing of SIP."""
+
+from .codecs import Codec
+from .engine import MediaConfig, MediaEngine
+from .errors import MediaError, NoCommonCodec, NoPortsLeft, SdpError
+from .leg import Attachment, LegStats, Media, MediaLeg
+
+__all__ = [
+    "Attachment",
+    "Codec",
+    "LegStats",
+    "Media",
+    "MediaConfig",
+    "MediaEngine",
+    "MediaError",
+    "MediaLeg",
+    "NoCommonCodec",
+    "NoPortsLeft",
+    "SdpError",
+]

@@ -1,0 +1,151 @@
+"""The surface that signalling sees of media: legs, what joins them, and the engine that makes both.
+
+A leg is one RTP stream with one remote party. Signalling hands it the SDP text of that party and sends the
+SDP text it returns. An exchange is either `receive_offer` then `create_answer`, or `create_offer` then
+`receive_answer` (RFC 3264); `rollback` abandons an exchange that is half way. A verb out of this order is a
+`RuntimeError`: whose turn it is, SIP has already decided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from .codecs import Codec
+
+
+@dataclass(frozen=True, slots=True)
+class LegStats:
+    """Counters of one leg since it was created, from its own packets and the RTCP of the remote party."""
+
+    local: tuple[str, int]
+    "Address and port that we announce."
+    remote: tuple[str, int] | None
+    "Where RTP goes to: learned from the packets received, else as signalled."
+    packets_sent: int = 0
+    octets_sent: int = 0
+    "Payload octets, without RTP headers."
+    packets_received: int = 0
+    octets_received: int = 0
+    packets_lost: int = 0
+    "Expected less received (RFC 3550 §6.4.1); negative if packets were duplicated."
+    packets_refused: int = 0
+    "Packets from a wrong source, of an unknown payload type, or not RTP."
+    jitter_ms: float = 0.0
+    rtt_ms: float | None = None
+    "Round trip by RTCP, None until the remote party has reported on us."
+    remote_packets_lost: int = 0
+    "Loss of our packets as reported by the remote party."
+    remote_jitter_ms: float = 0.0
+
+
+class MediaLeg(Protocol):
+    """One RTP stream with one remote party."""
+
+    id: str
+    on_timeout: Callable[[MediaLeg, str], None] | None
+    "Called once with a reason when no RTP came for the configured time although the remote party may send."
+    on_dtmf: Callable[[MediaLeg, str, int], None] | None
+    "Called with each digit received as a telephone-event (RFC 4733) and its duration in milliseconds."
+
+    def receive_offer(self, sdp: str) -> None:
+        """Take an offer. Raises SdpError (400) if malformed, NoCommonCodec (488) if nothing suits us."""
+
+    def create_answer(self, like: MediaLeg | None = None, direction: str | None = None) -> str:
+        """Answer the offer; the exchange is then agreed.
+
+        With `like`, only codecs that the other leg has too, in its order, and a direction no wider than what
+        the other party is ready for. `direction` narrows further. Raises NoCommonCodec.
+        """
+
+    def create_offer(self, like: MediaLeg | None = None, direction: str | None = None) -> str:
+        """Offer all codecs of our policy, or with `like` those of the other leg.
+
+        `like` gives order, payload types, ptime and direction: the offer asks for what the other party asked.
+        `direction` replaces that direction. Raises NoCommonCodec.
+        """
+
+    def receive_answer(self, sdp: str) -> None:
+        """Take the answer to our offer. A later answer to the same offer (another fork) replaces it."""
+
+    def rollback(self) -> None:
+        """Forget a half-made exchange and go on with the last agreed one. Harmless if there is none."""
+
+    def send_dtmf(self, digits: str, duration_ms: int = 160) -> None:
+        """Queue digits (0-9 * # A-D) as telephone-events. Raises MediaError if none were negotiated."""
+
+    def close(self) -> None:
+        """Free ports and whatever is attached. Harmless twice."""
+
+    @property
+    def codecs(self) -> tuple[Codec, ...]:
+        """Audio codecs of the exchange under way or last agreed, best first; empty before any."""
+
+    @property
+    def events(self) -> tuple[Codec, ...]:
+        """telephone-event formats of the same exchange, one for each clock rate."""
+
+    @property
+    def direction(self) -> str:
+        """What we may do: sendrecv, sendonly, recvonly or inactive."""
+
+    @property
+    def remote_direction(self) -> str:
+        """What the remote party said it wants to do, in its last offer or answer."""
+
+    @property
+    def on_hold(self) -> bool:
+        """True if the remote party does not want to hear us: sendonly, inactive, or the old c=0.0.0.0."""
+
+    @property
+    def agreed(self) -> bool:
+        """True once an exchange was completed."""
+
+    @property
+    def local_sdp(self) -> str | None:
+        """Our last session description: what a 2xx repeats after an answer in a 18x."""
+
+    @property
+    def remote_sdp(self) -> str | None:
+        """The last session description of the remote party."""
+
+    @property
+    def stats(self) -> LegStats:
+        """A snapshot of the counters."""
+
+
+class Attachment(Protocol):
+    """What feeds one leg, or joins two: a bridge or a player. A new one replaces the old one of that leg."""
+
+    def close(self) -> None:
+        """Detach; the legs fall silent but live on. Harmless twice."""
+
+
+class Media(Protocol):
+    """What signalling needs of a media engine."""
+
+    def create_leg(self, *, codecs: Sequence[str] | None = None, peer_host: str | None = None) -> MediaLeg:
+        """A new leg with a port pair of its own. Raises NoPortsLeft (503).
+
+        `codecs` narrows the policy by name and gives its order. `peer_host` is the numeric address from which
+        signalling comes: RTP is accepted from there when the address in SDP is one behind NAT.
+        """
+
+    def bridge(self, a: MediaLeg, b: MediaLeg) -> Attachment:
+        """Relay between two legs, both ways, as far as their directions allow."""
+
+    def echo(self, leg: MediaLeg, prompt: bool = True) -> Attachment:
+        """Send back what is received, after a short spoken prompt if wanted."""
+
+    def tone(self, leg: MediaLeg, hz: int = 1000) -> Attachment:
+        """Play a continuous tone. Needs G.711 on the leg, otherwise it is silent."""
+
+    def ringback(self, leg: MediaLeg) -> Attachment:
+        """Play the ringing tone."""
+
+    def counts(self) -> dict[str, int]:
+        """Live legs, bridges, players, ports in use, ports resting: for leak tests and metrics."""
+
+    def close(self) -> None:
+        """Close every leg and free every port."""
