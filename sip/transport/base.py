@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -65,6 +66,37 @@ class Listen:
     "A local address, `0.0.0.0` or `::` for all of a family."
     port: int
     "0 takes a free one."
+
+
+@dataclass(frozen=True, slots=True)
+class TransportLimits:
+    """What peers may cost us. All are per endpoint."""
+
+    max_connections: int = 10_000
+    "TCP connections that others opened; each holds a descriptor and about 10 KB."
+    max_connections_per_source: int = 200
+    "Of those, from one address: an office of phones behind one NAT, not a flood."
+    first_message_s: float = 30.0
+    "Time for a new connection to bring its first whole message."
+    idle_s: float = 7200.0
+    "A connection silent both ways for longer is closed; longer than the longest usual registration."
+    connect_s: float = 5.0
+    "Time for a connection of ours to open: short enough to try the next trunk before a caller gives up."
+    promote_connect_s: float = 2.0
+    "The same when a large request merely prefers TCP; it goes by UDP afterwards."
+    no_tcp_memory_s: float = 300.0
+    "How long a target that refused TCP gets its large requests by UDP without being asked again."
+    max_write_buffer: int = 256 * 1024
+    "Bytes unsent on one connection; a peer that reads so little is cut."
+    datagrams_a_wakeup: int = 16
+    "Read from one socket before the loop gets its turn."
+    max_unsent_datagrams: int = 256
+    "Kept per socket while the kernel's buffer is full; more are dropped, as the network would."
+    max_udp_flows: int = 20_000
+    "Remembered remote addresses of one socket; the oldest are forgotten (a flow kept elsewhere still works)."
+
+
+FlowHandler = Callable[[Flow], None]
 
 
 def host_port(host: str, port: int) -> str:
