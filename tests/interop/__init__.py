@@ -1,0 +1,1 @@
+"""Tests with real phones, SIPp and a running server."""
