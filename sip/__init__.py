@@ -29,6 +29,10 @@ from .calls import (
     Ringing,
 )
 from .digest import DigestClient, DigestServer, Ha1Lookup, Verdict, credentials
+from .errors import ParseError, SipError
+from .grammar import quote
+from .headers import Address, AuthValue, CSeq, Headers, MediaType, Reason, Via, parse_addresses
+from .message import REASON_PHRASES, Message, Request, Response, parse_message, response_to
 from .outgoing import (
     AutoAnswer,
     BuiltInvite,
@@ -50,13 +54,18 @@ from .trunk import (
     request_uri,
     trunk_for_source,
 )
+from .uri import Uri, escape_user
 
 __all__ = [
+    "REASON_PHRASES",
+    "Address",
     "Answered",
+    "AuthValue",
     "Authorize",
     "AutoAnswer",
     "Binding",
     "BuiltInvite",
+    "CSeq",
     "Call",
     "CallCore",
     "CallEvent",
@@ -74,11 +83,16 @@ __all__ = [
     "Ha1Lookup",
     "HeaderList",
     "HeaderReason",
+    "Headers",
     "HealthState",
     "IncomingCall",
     "Listener",
+    "MediaType",
+    "Message",
     "NoAck",
     "OutgoingCall",
+    "ParseError",
+    "Reason",
     "Registrar",
     "RegistrarLimits",
     "Registration",
@@ -88,18 +102,28 @@ __all__ = [
     "ReinviteCancelled",
     "ReinviteFailed",
     "ReinviteReceived",
+    "Request",
     "RequestAnswered",
     "RequestReceived",
     "Respond",
+    "Response",
     "Rewrites",
     "Ringing",
+    "SipError",
     "TrunkConfig",
     "TrunkHealth",
+    "Uri",
     "Verdict",
+    "Via",
     "build_invite",
     "credentials",
     "dialled_number",
+    "escape_user",
     "matches_source",
+    "parse_addresses",
+    "parse_message",
+    "quote",
     "request_uri",
+    "response_to",
     "trunk_for_source",
 ]
