@@ -1,7 +1,8 @@
 """Digest authentication as server and as client (RFC 7616, RFC 8760, RFC 3261 §22).
 
-Algorithms are MD5 and SHA-256, the quality of protection is always `auth`. Refused: the `-sess` algorithms, which nobody
-sends unasked; `auth-int`; answers without qop (RFC 2069), which carry no count and could be replayed; `userhash`.
+Algorithms are MD5 and SHA-256, the quality of protection is always `auth`. Refused: the `-sess` algorithms,
+which nobody sends unasked; `auth-int`; answers without qop (RFC 2069), which carry no count and could be
+replayed; `userhash`.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ _MAX_ANSWERS: Final = 8  # Authorization headers looked at; more than the proxie
 _REMEMBERED: Final = 256  # nonces, and calls in a stale round, that a client keeps
 _MAX_STALE_ROUNDS: Final = 2  # in a row for one Call-ID; then the server is at fault
 
-# RFC 8760 §2.4 has a client skip the challenges that it cannot answer. libre (baresip) before 3.12 gives up instead when
-# any of them is not MD5, and before 4.7 it forgets the algorithm in a stale round.
+# RFC 8760 §2.4 has a client skip the challenges that it cannot answer. libre (baresip) before 3.12 gives up
+# instead when any of them is not MD5, and before 4.7 it forgets the algorithm in a stale round.
 _BARESIP = re.compile(r"baresip v(\d{1,4})\.(\d{1,4})").match
 _BARESIP_WITH_SHA256: Final = (4, 7)
 
@@ -114,9 +115,10 @@ class _Use:
 class DigestServer:
     """Makes challenges and checks answers for one realm.
 
-    A nonce is its own record: an instant and a counter, signed together with the source address and the realm. Only a
-    nonce that has passed with a right password costs memory (about 250 bytes), and at most `max_nonces` do: when one is
-    dropped early, every forgotten nonce as old as it counts as stale, so nothing dropped can be replayed.
+    A nonce is its own record: an instant and a counter, signed together with the source address and the
+    realm. Only a nonce that has passed with a right password costs memory (about 250 bytes), and at most
+    `max_nonces` do: when one is dropped early, every forgotten nonce as old as it counts as stale, so nothing
+    dropped can be replayed.
     """
 
     def __init__(
@@ -128,7 +130,7 @@ class DigestServer:
         algorithms: Sequence[str] = ("SHA-256", "MD5"),
         max_nonces: int = 16_384,
     ) -> None:
-        """`secret` keys the nonces: 16 bytes or more. Processes that share it must also share one clock for `now`."""
+        """`secret` keys the nonces: 16 bytes or more; who shares it must share one clock for `now` too."""
         if len(secret) < 16:
             raise ValueError("the nonce secret is shorter than 16 bytes")
         if not algorithms or any(name not in _HASHES for name in algorithms):
@@ -155,10 +157,11 @@ class DigestServer:
     def challenge_headers(
         self, request: Request, source_ip: str, now: float, *, proxy: bool = False, stale: bool = False
     ) -> list[tuple[str, str]]:
-        """The WWW-Authenticate (401) or, for `proxy`, Proxy-Authenticate (407) headers, preferred first (RFC 8760 §2.3).
+        """The WWW-Authenticate (401) or, for `proxy`, Proxy-Authenticate (407) headers, preferred first (RFC
+        8760 §2.3).
 
-        All share one nonce, so that an answer to each (RFC 8760 §2.4 allows one, some send all) is counted once.
-        `request` tells old baresip, which gets MD5 alone.
+        All share one nonce, so that an answer to each (RFC 8760 §2.4 allows one, some send all) is counted
+        once. `request` tells old baresip, which gets MD5 alone.
         """
         name = "Proxy-Authenticate" if proxy else "WWW-Authenticate"
         head = f'Digest realm={self._quoted_realm}, nonce="{self._nonce(source_ip, now)}"'
@@ -299,7 +302,7 @@ class DigestServer:
 
 
 def _same_resource(uri: str, request: Request) -> bool:
-    """RFC 7616 §3.4.6: both name one resource. Parameters are left out: outbound proxies add and drop them."""
+    """RFC 7616 §3.4.6: both name one resource. Parameters do not count: proxies add and drop them."""
     try:
         mine, theirs = request.target, Uri.parse(encode_text(uri))
     except ParseError:
@@ -326,8 +329,8 @@ class DigestClient:
     def authorize(self, response: Response, request: Request) -> tuple[str, str] | None:
         """The header that answers a 401 or 407, to be set on the next try of `request`; None to give up.
 
-        Takes the first challenge that we can answer (RFC 8760 §2.4). Gives up if credentials for its realm were already
-        refused, unless the server calls their nonce stale (twice at most).
+        Takes the first challenge that we can answer (RFC 8760 §2.4). Gives up if credentials for its realm
+        were already refused, unless the server calls their nonce stale (twice at most).
         """
         if response.status == 401:
             challenge_name, answer_name = "WWW-Authenticate", "Authorization"

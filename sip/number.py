@@ -15,7 +15,7 @@ __all__ = ["NumberFormat", "NumberPlan", "number_of"]
 NumberFormat = Literal["as_is", "e164", "e164_plus"]
 
 SHORT_NUMBER_DIGITS: Final = 6
-"Numbers up to this long are extensions, emergency numbers and short codes: they have no E.164 form and stay as they are."
+"Up to this long they are extensions, emergency numbers and short codes, which have no E.164 form."
 
 _NUMBER = re.compile(r"\+?[0-9][0-9\-.() /]*").fullmatch
 _VISUAL: Final = str.maketrans("", "", "-.() /")
@@ -23,7 +23,8 @@ _SCHEMES: Final = ("sip:", "sips:", "tel:")
 
 
 def number_of(text: str) -> str:
-    """The number or user part that `text` means: of a sip, sips or tel URI its `Uri.number`, else the text itself.
+    """The number or user part that `text` means: of a sip, sips or tel URI its `Uri.number`, else the text
+    itself.
 
     ValueError if it is a URI by its scheme but not by its grammar.
     """

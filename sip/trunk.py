@@ -78,6 +78,8 @@ class TrunkConfig:
     options_misses: int = 3
     answer_timeout_s: float = 10.0
     "No 18x or final answer within this: try the next trunk"
+    ring_timeout_s: float = 60.0
+    "No final answer within this: likewise"
     media: Literal["anchor", "bypass"] = "anchor"
     targets: tuple[Uri, ...] = field(init=False, repr=False, compare=False)
     "`hosts`, parsed"
@@ -148,6 +150,8 @@ class TrunkConfig:
             raise ValueError("options_misses: 1 or more")
         if self.answer_timeout_s <= 0:
             raise ValueError("answer_timeout_s: not above 0")
+        if self.ring_timeout_s <= 0:
+            raise ValueError("ring_timeout_s: not above 0")
         if not 60 <= self.register_expires_s <= 86_400:
             raise ValueError("register_expires_s: 60 to 86400")
 
@@ -181,17 +185,17 @@ def _host_uri(name: str, text: str) -> Uri:
 
 
 def dialled_number(trunk: TrunkConfig, callee: str) -> str:
-    """`callee` (number, user part or sip/tel URI) as `trunk` wants called numbers. ValueError if a URI is malformed."""
+    """`callee` (number, user part, sip/tel URI) as `trunk` wants it. ValueError if a URI is malformed."""
     return trunk.numbers.dialled(number_of(callee))
 
 
 def request_uri(trunk: TrunkConfig, callee: str, host: Uri) -> Uri:
-    """The Request-URI of a call to `callee` at `host`, one of `trunk.targets`. ValueError as for `dialled_number`."""
+    """The Request-URI of a call to `callee` at `host`, one of `trunk.targets`. ValueError as above."""
     user = encode_text(escape_user(dialled_number(trunk, callee)))
     return Uri(host.scheme, user or None, None, host.host, host.port, host.parameters)
 
 
-# ------------------------------------------------------------------------------------------------------ who comes in
+# ------------------------------------------------------------------------------------------------------ who c
 
 
 @lru_cache(maxsize=4096)
@@ -228,7 +232,7 @@ def trunk_for_source(trunks: Iterable[TrunkConfig], ip: str) -> TrunkConfig | No
     return best
 
 
-# ------------------------------------------------------------------------------------------------------------ health
+# ------------------------------------------------------------------------------------------------------------
 
 
 class HealthState(Enum):
@@ -241,8 +245,9 @@ class HealthState(Enum):
 def counts_as_answer(status: int) -> bool:
     """Whether a final response to OPTIONS shows that calls can be tried: all but 408, 502, 503 and 504.
 
-    404, 405 or 501 come from a living server that does not do OPTIONS, 401 and 403 from one that wants to know us. 408,
-    502 and 504 are a proxy's word that the server behind it is gone, 503 is the server's own that it takes no calls.
+    404, 405 or 501 come from a living server that does not do OPTIONS, 401 and 403 from one that wants to
+    know us. 408, 502 and 504 are a proxy's word that the server behind it is gone, 503 is the server's own
+    that it takes no calls.
     """
     return status not in _NO_ANSWER
 
@@ -250,8 +255,8 @@ def counts_as_answer(status: int) -> bool:
 class TrunkHealth:
     """OPTIONS keep-alive of one trunk (or of one of its hosts), sans I/O.
 
-    Starts UP, so that calls flow from the first second; down after `options_misses` misses in a row, up again after 2
-    answers in a row.
+    Starts UP, so that calls flow from the first second; down after `options_misses` misses in a row, up again
+    after 2 answers in a row.
     """
 
     __slots__ = ("_awaiting", "_interval_s", "_max_misses", "_next_at", "_rng", "answers", "misses", "state")
@@ -266,7 +271,8 @@ class TrunkHealth:
         "In a row."
         self.answers = 0
         "In a row."
-        # The first probes spread over a tenth of the interval: a restart is no burst, and a dead trunk shows early.
+        # The first probes spread over a tenth of the interval: a restart is no burst, and a dead trunk shows
+        # early.
         self._next_at = now + self._rng.random() * _PROBE_JITTER * self._interval_s
 
     @property
@@ -308,11 +314,11 @@ class TrunkHealth:
         self._next_at = max(self._next_at, now)
 
 
-# ------------------------------------------------------------------------------------------------------------ limits
+# ------------------------------------------------------------------------------------------------------------
 
 
 class CallRate:
-    """Token bucket: `rate_per_s` calls a second, with a burst of one second's worth (1 at least). None: no limit."""
+    """Token bucket: `rate_per_s` calls a second (None: no limit), a second's worth (1 at least) at once."""
 
     __slots__ = ("_burst", "_filled_at", "_rate", "_tokens")
 
