@@ -119,7 +119,18 @@ class Baresip:
 
     async def registered(self, timeout_s: float = 6.0) -> None:
         """Wait for the registrar's 200."""
-        await self.event("REGISTER_OK", timeout_s=timeout_s)
+        await self._registration("OK", timeout_s)
+
+    async def registration_refused(self, timeout_s: float = 6.0) -> None:
+        """Wait until the registrar has said no for good."""
+        await self._registration("ERR", timeout_s)
+
+    async def _registration(self, state: str, timeout_s: float) -> None:
+        """Poll `reginfo`: the first answer may come before the control port is open, so there is no event."""
+        give_up_at = time.monotonic() + timeout_s
+        while state not in (answer := await self.command("reginfo")):
+            assert time.monotonic() < give_up_at, f"{self.settings.user} registers: {answer.strip()!r}"
+            await asyncio.sleep(0.05)
 
     async def command(self, name: str, params: str | None = None, timeout_s: float = 5.0) -> str:
         """Give a command; baresip's answer. Raises AssertionError when it says no."""

@@ -138,7 +138,7 @@ class Capture:
         """`ports`: packets from or to any other port are dropped in the kernel; none given: all are read."""
         self.messages: list[Seen] = []
         self._streams: dict[tuple[Place, Place], _Stream] = {}
-        self._socket = network.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_IP))
+        self._socket = network.socket(socket.AF_PACKET, socket.SOCK_DGRAM)  # deaf until bound
         self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
         wanted = sorted(set(ports))
         if wanted:

@@ -80,6 +80,16 @@ class Program:
         """Wait until the log holds `text`. Raises AssertionError with the log's end otherwise."""
         await until(lambda: text in self.log(), timeout_s, lambda: f"{self.name} never said {text!r}", self)
 
+    async def listens(self, port: int, timeout_s: float = 5.0) -> None:
+        """Wait until a UDP or TCP socket is bound to the port, by what the kernel says of its network."""
+        tables = [Path(f"/proc/{self.pid}/net/{name}") for name in ("udp", "tcp")]
+        suffix = f":{port:04X} "
+
+        def bound() -> bool:
+            return any(suffix in table.read_text() for table in tables if self.running)
+
+        await until(bound, timeout_s, lambda: f"{self.name} never opened port {port}", self)
+
     async def wait(self, timeout_s: float) -> int:
         """The exit status, once the program has ended by itself."""
         await until(lambda: not self.running, timeout_s, lambda: f"{self.name} still runs", None)
@@ -96,6 +106,10 @@ class Program:
                 self._process.kill()
         self._close_stdin()
         return await asyncio.to_thread(self._process.wait, 5)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send any other signal."""
+        self._process.send_signal(number)
 
     def kill(self) -> None:
         """SIGKILL at once, for clean-up after a failure."""

@@ -51,7 +51,7 @@ def listen(path: Path, hz: float) -> Heard:
     own = levels[:, line - 1 : line + 2].max(axis=1)
     others = levels.copy()
     others[:, max(0, line - 3) : line + 4] = -200.0  # the tone's own skirt under the Hann window
-    clear = (own - others.max(axis=1) >= MARGIN_DB) & (own > SILENCE_DBFS)
+    clear = (own - others.max(axis=1) >= MARGIN_DB) & (own > SILENCE_DBFS) & (own >= levels.max(axis=1))
     return Heard(float(clear.sum()) * FRAME_S, len(samples) / rate_hz)
 
 
