@@ -1,0 +1,276 @@
+"""Two answered legs and what crosses between them: hold and resume, codec changes, INFO, the end.
+
+A change that one phone asks for by re-INVITE goes to the other phone as an offer of ours, and the first one gets its
+answer after the second has answered (RFC 3725's way for a B2BUA). What concerns one leg alone, such as a refresh of
+the session or a new address behind the same media, is answered at once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sip import (
+    CallStateError,
+    Cancelled,
+    Confirmed,
+    Ended,
+    ReinviteAnswered,
+    ReinviteCancelled,
+    ReinviteFailed,
+    ReinviteReceived,
+    Request,
+    RequestAnswered,
+    RequestReceived,
+)
+
+from .errors import WrongState
+from .events import Dtmf, LegHeld, LegResumed
+from .legs import DigitPressed, Leg, MediaError, MediaTimedOut, PassThrough
+from .session import Finished, Hold, LegEvent, Session
+
+if TYPE_CHECKING:
+    from .switch import Switch
+
+MAX_INFO_WAITING = 16  # requests of one phone that the other one has not answered yet
+
+
+class Conversation:
+    """Runs inside the session's task from the moment both legs have answered."""
+
+    def __init__(self, session: Session, switch: Switch, caller: Leg, callee: Leg) -> None:
+        self._session = session
+        self._switch = switch
+        self._legs = (caller, callee)
+        self._asked: dict[Leg, Leg | None] = {}
+        "A leg that we sent a re-INVITE to -> the leg whose re-INVITE waits for it, or None if a command did."
+        self._waiting: dict[Leg, list[RequestReceived]] = {caller: [], callee: []}
+        "A leg -> requests of the other one that were passed on to it."
+        self._held = False
+
+    async def run(self) -> None:
+        """Until a leg ends; then raises Finished."""
+        while True:
+            item = await self._session.next()
+            if isinstance(item, Hold):
+                self._hold(item)
+            elif item is not None:
+                self._handle(item)
+
+    def _other(self, leg: Leg) -> Leg:
+        return self._legs[1] if leg is self._legs[0] else self._legs[0]
+
+    def _handle(self, item: LegEvent) -> None:
+        leg, event = item.leg, item.event
+        if isinstance(event, ReinviteReceived):
+            self._on_reinvite(leg, event)
+        elif isinstance(event, ReinviteAnswered):
+            self._on_answer(leg, event)
+        elif isinstance(event, ReinviteFailed):
+            self._on_refusal(leg, event)
+        elif isinstance(event, ReinviteCancelled):
+            self._on_withdrawal(leg)
+        elif isinstance(event, Confirmed):
+            self._on_confirmed(leg, event)
+        elif isinstance(event, RequestReceived):
+            self._pass_on(leg, event)
+        elif isinstance(event, RequestAnswered):
+            self._pass_back(leg, event)
+        else:
+            note_or_raise(self._session, leg, event)
+
+    # Re-INVITE of a phone.
+
+    def _on_reinvite(self, leg: Leg, event: ReinviteReceived) -> None:
+        other = self._other(leg)
+        now = self._switch.sip.now()
+        call = event.call
+        if self._asked or other.established is None:
+            call.reject_reinvite(now, 491)
+        elif event.sdp is None:
+            call.accept_reinvite(now, leg.media.create_offer(other.media))
+        else:
+            before = _shape(leg)
+            try:
+                leg.media.receive_offer(event.sdp)
+                if _shape(leg) == before and not isinstance(leg.media, PassThrough):
+                    call.accept_reinvite(now, leg.media.create_answer(other.media))
+                else:
+                    self._ask(other, leg, other.media.create_offer(leg.media))
+            except MediaError as error:
+                leg.media.rollback()
+                call.reject_reinvite(now, error.status)
+            except CallStateError:
+                leg.media.rollback()
+                other.media.rollback()
+                call.reject_reinvite(now, 491)
+        self._switch.sip.pump()
+
+    def _ask(self, leg: Leg, origin: Leg | None, offer: str) -> None:
+        """Send a re-INVITE on behalf of `origin`, or of a command. Raises CallStateError."""
+        call = leg.established
+        assert call is not None
+        call.reinvite(self._switch.sip.now(), offer)
+        self._asked[leg] = origin
+
+    def _on_answer(self, leg: Leg, event: ReinviteAnswered) -> None:
+        origin = self._asked.pop(leg, None)
+        now = self._switch.sip.now()
+        try:
+            if event.sdp is None:
+                raise MediaError("the answer to the re-INVITE carries no SDP")
+            leg.media.receive_answer(event.sdp)
+            if origin is not None and origin.established is not None:
+                before = origin.on_hold
+                origin.established.accept_reinvite(now, origin.media.create_answer(leg.media))
+                origin.on_hold = origin.media.on_hold
+                self._tell_hold(origin, before)
+        except MediaError as error:
+            self._session.note(f"a change of media failed: {error}")
+            leg.media.rollback()
+            if origin is not None and origin.established is not None:
+                origin.media.rollback()
+                origin.established.reject_reinvite(now, error.status)
+        self._switch.sip.pump()
+
+    def _tell_hold(self, leg: Leg, before: bool) -> None:
+        if leg.on_hold != before:
+            kind = LegHeld if leg.on_hold else LegResumed
+            self._session.emit(kind, leg=leg.role, by="phone")
+
+    def _on_refusal(self, leg: Leg, event: ReinviteFailed) -> None:
+        origin = self._asked.pop(leg, None)
+        leg.media.rollback()
+        if origin is not None and origin.established is not None:
+            origin.media.rollback()
+            status = event.status if event.status in (488, 491, 500, 503, 606) else 488
+            origin.established.reject_reinvite(self._switch.sip.now(), status)
+            self._switch.sip.pump()
+
+    def _on_withdrawal(self, leg: Leg) -> None:
+        """The phone took its re-INVITE back: so do we."""
+        leg.media.rollback()
+        for asked, origin in self._asked.items():
+            if origin is leg and asked.established is not None:
+                self._asked[asked] = None
+                asked.established.cancel_reinvite(self._switch.sip.now())
+        self._switch.sip.pump()
+
+    def _on_confirmed(self, leg: Leg, event: Confirmed) -> None:
+        """The ACK carried the answer to our offer: the other leg may have to follow."""
+        if event.sdp is None:
+            return
+        other = self._other(leg)
+        try:
+            leg.media.receive_answer(event.sdp)
+            if other.needs_ack and other.established is not None:
+                other.needs_ack = False
+                other.established.ack(self._switch.sip.now(), other.media.create_answer(leg.media))
+            elif not isinstance(leg.media, PassThrough) and _shape(leg) != _shape(other) and not self._asked:
+                self._ask(other, None, other.media.create_offer(leg.media))
+        except (MediaError, CallStateError) as error:
+            self._session.note(f"the answer in the ACK could not be followed: {error}")
+        self._switch.sip.pump()
+
+    # Hold by command.
+
+    def _hold(self, command: Hold) -> None:
+        wrong = None
+        if command.on == self._held:
+            wrong = "already on hold" if command.on else "not on hold"
+        elif any(isinstance(leg.media, PassThrough) for leg in self._legs):
+            wrong = "its media is bypassed"
+        elif self._asked or any(leg.established is None or not leg.established.can_reinvite for leg in self._legs):
+            wrong = "a change of media is under way"
+        if wrong is not None:
+            command.done.set_exception(WrongState(f"the session cannot change its hold: {wrong}"))
+            return
+        self._held = command.on
+        direction = "sendonly" if command.on else "sendrecv"
+        for leg in self._legs:
+            self._ask(leg, None, leg.media.create_offer(self._other(leg).media, direction))
+            self._session.emit(LegHeld if command.on else LegResumed, leg=leg.role, by="command")
+        self._switch.sip.pump()
+        if not command.done.done():
+            command.done.set_result(None)
+
+    # INFO and its like.
+
+    def _pass_on(self, leg: Leg, event: RequestReceived) -> None:
+        other = self._other(leg)
+        now = self._switch.sip.now()
+        waiting = self._waiting[other]
+        call = other.established
+        if call is None or len(waiting) >= MAX_INFO_WAITING:
+            event.respond(now, 500)
+        else:
+            try:
+                call.send(now, event.request.method, passing_headers(event.request), event.request.body)
+                waiting.append(event)
+            except CallStateError:
+                event.respond(now, 481)
+        self._switch.sip.pump()
+
+    def _pass_back(self, leg: Leg, event: RequestAnswered) -> None:
+        waiting = self._waiting[leg]
+        if waiting:
+            request = waiting.pop(0)
+            status = event.status if event.status not in (401, 407, 408, 503) else 500
+            request.respond(self._switch.sip.now(), status)
+            self._switch.sip.pump()
+
+
+def passing_headers(request: Request) -> list[tuple[str, str]]:
+    """What of an in-dialog request goes to the other leg: what describes its body."""
+    names = ("Content-Type", "Content-Disposition", "Info-Package")
+    return [(name, value) for name in names if (value := request.get(name)) is not None]
+
+
+def _shape(leg: Leg) -> tuple[object, ...]:
+    """What of a leg's media concerns the other leg: codecs in their order, and the direction."""
+    return (tuple(codec.name for codec in leg.media.codecs), leg.media.remote_direction)
+
+
+def note_or_raise(session: Session, leg: Leg, event: object) -> None:
+    """What needs no partner: digits are noted; raises Finished when the event ends the leg."""
+    if isinstance(event, DigitPressed):
+        session.emit(Dtmf, leg=leg.role, digit=event.digit, duration_ms=event.duration_ms)
+    elif isinstance(event, Ended):
+        leg.gone()
+        status = {"timeout": 408, "transport": 503}.get(event.by, 200)
+        cause = {"timeout": "no answer to a request", "transport": "connection lost"}.get(event.by, "hung up")
+        raise Finished(cause, by=leg.role, status=status, header=event.reason)
+    elif isinstance(event, MediaTimedOut):
+        raise Finished(event.reason, by="server", status=408)
+    elif isinstance(event, Cancelled):
+        leg.gone()
+        raise Finished("cancelled", by=leg.role, status=487, header=event.reason)
+
+
+def handle_alone(session: Session, switch: Switch, item: LegEvent | Hold) -> None:
+    """An event of an answered leg that has no partner (yet): its re-INVITEs are answered for ourselves."""
+    if isinstance(item, Hold):
+        item.done.set_exception(WrongState("the session is not answered yet"))
+        return
+    leg, event = item.leg, item.event
+    now = switch.sip.now()
+    if isinstance(event, ReinviteReceived):
+        try:
+            if event.sdp is None:
+                event.call.accept_reinvite(now, leg.media.create_offer())
+            else:
+                leg.media.receive_offer(event.sdp)
+                event.call.accept_reinvite(now, leg.media.create_answer())
+        except MediaError as error:
+            leg.media.rollback()
+            event.call.reject_reinvite(now, error.status)
+        switch.sip.pump()
+    elif isinstance(event, Confirmed) and event.sdp is not None:
+        try:
+            leg.media.receive_answer(event.sdp)
+        except MediaError as error:
+            raise Finished(f"the answer in the ACK is of no use: {error}", by="server", status=488) from error
+    elif isinstance(event, RequestReceived):
+        event.respond(now, 200)
+        switch.sip.pump()
+    else:
+        note_or_raise(session, leg, event)

@@ -1,0 +1,389 @@
+"""Reaching a party: the contacts of an extension at once, the trunks of a route one after another.
+
+A plan is a list of stages. Within a stage every destination rings at the same time and the first answer wins; the
+next stage is tried only after a failure that another trunk may not have (408, 5xx, transport, no answer in time).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sip import (
+    Answered,
+    Binding,
+    BuiltInvite,
+    CallIntent,
+    DigestClient,
+    Failed,
+    Flow,
+    OutgoingCall,
+    ResolveError,
+    Ringing,
+    TrunkConfig,
+    Uri,
+    build_invite,
+    request_uri,
+)
+
+from .conversation import handle_alone
+from .errors import NotRegistered
+from .events import Bridged, LegAnswered, LegDialled, LegFailed, LegRinging
+from .legs import Leg, MediaError, media_for
+from .routing import Decision, ToExtension, ToTrunks
+from .session import Hold, LegEvent, Session
+
+if TYPE_CHECKING:
+    from .switch import Switch
+
+HEAD_SIZE = 700  # bytes, the head of an INVITE of ours with its Via; to choose TCP by RFC 3261 §18.1.1
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """One place to send an INVITE to."""
+
+    uri: Uri
+    "Request-URI."
+    next_hop: Uri
+    "What to resolve when there is no open flow."
+    flow: Flow | None = None
+    routes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Destinations that ring together, and how long."""
+
+    name: str
+    "For people: extension 1002, or trunk carrier."
+    destinations: tuple[Destination, ...]
+    intent: CallIntent
+    why: str
+    trunk: TrunkConfig | None = None
+    extension: str | None = None
+    progress_s: float | None = None
+    "Without any sign of ringing within this, the stage has failed."
+    ring_s: float = 60.0
+    "Without an answer within this, the stage has failed."
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a party is reached: stages in order, and whether media goes past us."""
+
+    stages: tuple[Stage, ...]
+    bypass: bool = False
+    skipped: tuple[tuple[str, str], ...] = ()
+
+
+class DialFailed(Exception):
+    """No stage of a plan was answered; the most telling status."""
+
+    def __init__(self, status: int, reason: str, *, retryable: bool) -> None:
+        super().__init__(f"{status} {reason}")
+        self.status = status
+        self.reason = reason
+        self.retryable = retryable
+
+
+def extension_destinations(bindings: Sequence[Binding]) -> tuple[Destination, ...]:
+    """Where the registered contacts of an extension are reached."""
+    return tuple(
+        Destination(
+            binding.request_uri,
+            binding.request_uri,
+            None if binding.flow.closed else binding.flow,
+            tuple(binding.path),
+        )
+        for binding in bindings
+    )
+
+
+def plan_for(switch: Switch, decision: Decision, intent: CallIntent) -> Plan:
+    """The stages of a decision. Raises NotRegistered when an extension has no contact."""
+    if isinstance(decision, ToExtension):
+        extension = decision.extension
+        bindings = switch.registrar.bindings(extension.number, switch.sip.now())
+        if not bindings:
+            raise NotRegistered(f"no phone is registered for {extension.number}")
+        stage = Stage(
+            f"extension {extension.number}",
+            extension_destinations(bindings),
+            intent,
+            decision.why,
+            extension=extension.number,
+            ring_s=extension.ring_timeout_s,
+        )
+        return Plan((stage,))
+    assert isinstance(decision, ToTrunks)
+    stages: list[Stage] = []
+    bypass = True
+    for choice in decision.choices:
+        trunk = switch.lines[choice.name].config
+        bypass = bypass and (choice.media or trunk.media) == "bypass"
+        stages.extend(
+            Stage(
+                f"trunk {trunk.name}",
+                (Destination(request_uri(trunk, intent.callee, host), host),),
+                intent,
+                choice.why,
+                trunk=trunk,
+                progress_s=trunk.answer_timeout_s,
+                ring_s=trunk.ring_timeout_s,
+            )
+            for host in trunk.targets
+        )
+    return Plan(tuple(stages), bypass, decision.skipped)
+
+
+def invite_for(
+    switch: Switch, stage: Stage, destination: Destination, flow: Flow, body: bytes, *, reasons: bool = False
+) -> BuiltInvite:
+    """The INVITE that goes to one destination over `flow`, but for its Via."""
+    stack = switch.sip.stack
+    built = build_invite(
+        stage.intent,
+        trunk=stage.trunk,
+        target=destination.uri,
+        domain=switch.domain,
+        contact=contact_for(flow),
+        call_id=stack.new_call_id(),
+        from_tag=stack.new_tag(),
+        body=body,
+        reasons=reasons,
+    )
+    for place, route in enumerate(destination.routes):
+        built.request.headers.insert(place, "Route", route)
+    return built
+
+
+def contact_for(flow: Flow) -> str:
+    """Our Contact on a flow."""
+    if flow.transport == "UDP":
+        return f"<sip:ringway@{flow.sent_by}>"
+    return f"<sip:ringway@{flow.sent_by};transport={flow.transport.lower()}>"
+
+
+class Dialling:
+    """One run of a plan inside a session's task, towards `role`; `near` is the party that waits, if there is one."""
+
+    def __init__(self, session: Session, switch: Switch, plan: Plan, near: Leg | None) -> None:
+        self._session = session
+        self._switch = switch
+        self._plan = plan
+        self._near = near
+        self._late_offer = False
+        self._waiting: dict[OutgoingCall, tuple[Destination, list[Flow]]] = {}
+        self._rang = False
+        self._worst: DialFailed | None = None
+
+    async def run(self, *, late_offer: bool = False) -> Leg:
+        """Dial until a party answers; its leg. Raises DialFailed, or Finished when `near` gives up.
+
+        `late_offer`: the INVITE carries no SDP (RFC 3261 §13.2.1), the party makes the offer.
+        """
+        self._late_offer = late_offer
+        failure: DialFailed | None = None
+        for stage in self._plan.stages:
+            try:
+                return await self._stage(stage)
+            except DialFailed as failed:
+                failure = failed
+                trunk = stage.trunk.name if stage.trunk is not None else None
+                self._session.emit(LegFailed, leg=self._role, status=failed.status, reason=failed.reason, trunk=trunk)
+                if not failed.retryable:
+                    break
+        raise failure or DialFailed(480, "Temporarily Unavailable", retryable=False)
+
+    @property
+    def _role(self) -> str:
+        return "caller" if self._near is None else "callee"
+
+    async def _stage(self, stage: Stage) -> Leg:
+        line = None
+        if stage.extension is not None and self._switch.at_limit(stage.extension):
+            raise DialFailed(486, "Busy Here", retryable=False)
+        if stage.trunk is not None:
+            line = self._switch.lines[stage.trunk.name]
+            refused = line.take(self._switch.sip.now())
+            if refused is not None:
+                raise DialFailed(503, f"trunk {stage.trunk.name}: {refused}", retryable=True)
+        try:
+            leg = self._leg(stage)
+        except MediaError as error:
+            if line is not None:
+                line.give_back()
+            raise DialFailed(error.status, str(error), retryable=False) from error
+        leg.line = line
+        leg.on_close = self._switch.leg_closed
+        self._session.legs.append(leg)
+        answered = False
+        try:
+            await self._ring(stage, leg)
+            answered = True
+        finally:
+            if not answered and leg in self._session.legs:
+                self._session.legs.remove(leg)
+                leg.hang_up(480, "not answered")
+        return leg
+
+    def _leg(self, stage: Stage) -> Leg:
+        codecs = stage.trunk.codecs if stage.trunk is not None else ()
+        media = media_for(self._switch.media, bypass=self._plan.bypass, codecs=codecs)
+        role = "caller" if self._near is None else "callee"
+        leg = Leg(
+            f"{self._session.id}-{len(self._session.legs)}",
+            role,
+            sip=self._switch.sip,
+            media=media,
+            post=self._session.post_leg,
+        )
+        leg.extension = stage.extension
+        if stage.extension is not None:
+            self._switch.busy[stage.extension] += 1
+        return leg
+
+    async def _ring(self, stage: Stage, leg: Leg) -> None:
+        try:
+            offer = (
+                b""
+                if self._late_offer
+                else leg.media.create_offer(
+                    self._near.media if self._near is not None and self._near.media.remote_sdp else None
+                ).encode()
+            )
+        except MediaError as error:
+            raise DialFailed(error.status, str(error), retryable=False) from error
+        session, switch = self._session, self._switch
+        session.call.trunk = stage.trunk.name if stage.trunk is not None else session.call.trunk
+        self._waiting.clear()
+        self._rang = False
+        self._worst = None
+        for destination in stage.destinations:
+            await self._attempt(stage, leg, destination, offer)
+        started = switch.sip.now()
+        while self._waiting:
+            limit = stage.ring_s
+            if not self._rang and stage.progress_s is not None:
+                limit = min(limit, stage.progress_s)
+            item = await session.next(started + limit)
+            if item is None:
+                status = 480 if stage.trunk is None else 408
+                raise DialFailed(status, f"no answer within {limit:g} s", retryable=True)
+            if isinstance(item, Hold) or item.leg is not leg:
+                handle_alone(session, switch, item)
+            elif isinstance(item.event, Answered):
+                self._answered(leg, item.event)
+                return
+            else:
+                await self._progress(stage, leg, item, offer)
+        raise self._worst or DialFailed(480, "Temporarily Unavailable", retryable=False)
+
+    async def _attempt(self, stage: Stage, leg: Leg, destination: Destination, offer: bytes) -> None:
+        """Find the ways to one destination and take the first."""
+        flow = destination.flow
+        if flow is not None and not flow.closed:
+            flows = [flow]
+        else:
+            try:
+                flows = await self._switch.sip.flows_to(destination.next_hop, size=len(offer) + HEAD_SIZE)
+            except ResolveError as error:
+                self._failed(DialFailed(503, str(error), retryable=True))
+                return
+        self._send(stage, leg, destination, flows, offer)
+
+    def _send(self, stage: Stage, leg: Leg, destination: Destination, flows: list[Flow], offer: bytes) -> None:
+        switch, session = self._switch, self._session
+        flow = flows[0]
+        request = invite_for(switch, stage, destination, flow, offer).request
+        trunk = stage.trunk
+        authorize = None
+        if trunk is not None and trunk.username is not None and trunk.password is not None:
+            authorize = DigestClient(trunk.username, trunk.password).authorize
+        call = switch.calls.invite(request, flow, switch.sip.now(), leg.hear, authorize=authorize)
+        leg.attempts.append(call)
+        self._waiting[call] = (destination, flows[1:])
+        switch.sip.pump()
+        name = trunk.name if trunk is not None else None
+        session.emit(LegDialled, leg=leg.role, call_id=call.call_id, target=request.uri, trunk=name)
+
+    async def _progress(self, stage: Stage, leg: Leg, item: LegEvent, offer: bytes) -> None:
+        event = item.event
+        if isinstance(event, Ringing):
+            if event.status > 100:
+                self._ringing(leg, event)
+        elif isinstance(event, Failed):
+            destination, flows = self._waiting.pop(event.call)
+            if event.call in leg.attempts:
+                leg.attempts.remove(event.call)
+            unreachable = event.cause in ("timeout", "transport") or event.status == 503
+            if flows and unreachable:
+                self._send(stage, leg, destination, flows, offer)
+            else:
+                retryable = unreachable or event.status == 408 or 500 <= event.status < 600
+                self._failed(DialFailed(event.status, event.reason, retryable=retryable))
+                if event.status >= 600:
+                    self._waiting.clear()  # RFC 3261 §16.7: nobody else is to be asked
+
+    def _failed(self, failure: DialFailed) -> None:
+        """Remember the most telling failure: a 6xx ends it all, else what a person did before what a network did."""
+        worst = self._worst
+        if worst is None or _weight(failure) > _weight(worst):
+            self._worst = failure
+
+    def _ringing(self, leg: Leg, event: Ringing) -> None:
+        if not self._rang:
+            self._rang = True
+            self._session.emit(LegRinging, leg=leg.role, status=event.status)
+        near = self._near
+        if near is None:
+            return
+        if event.sdp is None or len(self._waiting) > 1:
+            near.ring(180 if event.sdp is not None else event.status)
+            return
+        try:
+            if leg.media.remote_sdp != event.sdp:
+                leg.media.receive_answer(event.sdp)
+            near.ring(event.status, like=leg)
+        except MediaError as error:
+            self._session.note(f"early media of the callee is of no use: {error}")
+            near.ring(180)
+            return
+        self._switch.bridge(near, leg)
+
+    def _answered(self, leg: Leg, event: Answered) -> None:
+        leg.answered(event.call)
+        session = self._session
+        try:
+            if event.needs_ack and event.sdp is not None:
+                leg.media.receive_offer(event.sdp)
+                if self._plan.bypass:
+                    leg.needs_ack = True
+                else:
+                    event.call.ack(self._switch.sip.now(), leg.media.create_answer())
+                    self._switch.sip.pump()
+            elif event.sdp is None:
+                raise MediaError("the answer carries no SDP")
+            elif leg.media.remote_sdp != event.sdp:
+                leg.media.receive_answer(event.sdp)
+        except MediaError as error:
+            raise DialFailed(488, str(error), retryable=False) from error
+        session.emit(LegAnswered, leg=leg.role)
+
+
+def _weight(failure: DialFailed) -> int:
+    status = failure.status
+    if status >= 600:
+        return 3
+    if status in (486, 480, 404, 403):
+        return 2
+    return 0 if failure.retryable else 1
+
+
+def bridge_answered(session: Session, switch: Switch, caller: Leg, callee: Leg) -> None:
+    """Both have answered: join them, and the talking time begins."""
+    switch.bridge(caller, callee)
+    session.answered()
+    session.emit(Bridged)

@@ -1,0 +1,335 @@
+"""Requests that come in outside any dialog: who sends them, whether they may, and where they go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import structlog
+
+from sip import (
+    ALLOW,
+    CallGone,
+    CallIntent,
+    DigestServer,
+    Flow,
+    ParseError,
+    Request,
+    Response,
+    ServerTransaction,
+    TrunkConfig,
+    parse_addresses,
+    response_to,
+    status_to_cross,
+    trunk_for_source,
+)
+
+from .conversation import Conversation, handle_alone
+from .dialing import DialFailed, Dialling, Plan, bridge_answered, contact_for, plan_for
+from .errors import LimitReached, SignallingError
+from .legs import Leg, MediaError, PassThrough, media_for
+from .ports import CredentialStore
+from .routing import Principal, ToService
+from .session import CallRecord, Finished, Session
+
+if TYPE_CHECKING:
+    from .registry import Registry
+    from .switch import Switch
+
+log = structlog.get_logger("signalling.inbound")
+
+SUPPORTED_BY_REGISTRAR = frozenset(("path", "outbound", "gruu"))
+KNOWN_METHODS = frozenset(
+    [
+        "INVITE",
+        "ACK",
+        "CANCEL",
+        "BYE",
+        "REGISTER",
+        "OPTIONS",
+        "INFO",
+        "UPDATE",
+        "PRACK",
+        "REFER",
+        "SUBSCRIBE",
+        "NOTIFY",
+        "MESSAGE",
+        "PUBLISH",
+    ]
+)
+ACCEPT = ("Accept", "application/sdp")
+
+
+class Refused(Exception):
+    """A request is answered with a failure instead of being served."""
+
+    def __init__(self, status: int, reason: str | None = None, headers: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(f"{status} {reason or ''}")
+        self.status = status
+        self.reason = reason
+        self.headers = tuple(headers)
+
+
+class Inbound:
+    """The stack's user: registers phones, takes calls, answers OPTIONS.
+
+    Nobody reaches a trunk without being an extension that proved its password, or a trunk that calls from its own
+    addresses; a From header proves nothing.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        *,
+        digest: DigestServer,
+        credentials: CredentialStore,
+        trunks: Sequence[TrunkConfig] = (),
+        trunk_principals: Mapping[str, Principal] | None = None,
+    ) -> None:
+        self._registry = registry
+        self._switch = registry.switch
+        self._digest = digest
+        self._credentials = credentials
+        self._trunks = tuple(trunks)
+        self._trunk_principals = dict(trunk_principals or {})
+
+    # StackUser.
+
+    def on_request(self, transaction: ServerTransaction, now: float) -> None:
+        """A request outside any dialog."""
+        request = transaction.request
+        try:
+            method = request.method
+            check_request(request)
+            if method == "INVITE":
+                self._on_invite(transaction, now)
+            elif method == "REGISTER":
+                self._respond(transaction, self._register(request, transaction.flow, now), now)
+            elif method == "OPTIONS":
+                self._respond(transaction, _options(request), now)
+            elif method == "BYE":
+                raise Refused(481)
+            elif method in KNOWN_METHODS:
+                raise Refused(405, headers=[("Allow", ALLOW)])
+            else:
+                raise Refused(501, headers=[("Allow", ALLOW)])
+        except Refused as refused:
+            response = response_to(request, refused.status, refused.reason, headers=refused.headers)
+            self._respond(transaction, response, now)
+        except ParseError as error:  # a header that is only read on demand
+            self._respond(transaction, response_to(request, error.status, error.reason), now)
+
+    def _respond(self, transaction: ServerTransaction, response: Response, now: float) -> None:
+        self._switch.sip.stack.respond(transaction, response, now)
+
+    # Who it is.
+
+    def _authenticate(self, request: Request, flow: Flow, now: float) -> str:
+        """The extension that the request proves to come from; else Refused with a challenge (RFC 3261 §22.2)."""
+        source = flow.remote[0]
+        verdict = self._digest.verify(request, source, now, self._credentials.ha1)
+        if verdict.ok and verdict.username is not None:
+            return verdict.username
+        if verdict.claimed is not None and not verdict.stale:
+            log.warning("sip_authentication_failed", user=verdict.claimed, source=source, why=verdict.why)
+        raise Refused(401, headers=self._digest.challenge_headers(source, now, stale=verdict.stale))
+
+    def _principal(self, request: Request, flow: Flow, now: float) -> Principal:
+        trunk = trunk_for_source(self._trunks, flow.remote[0])
+        if trunk is not None:
+            return self._trunk_principals.get(trunk.name) or Principal(trunk.name, "trunk")
+        user = self._authenticate(request, flow, now)
+        extension = self._switch.plan.extensions.get(user)
+        if extension is None:
+            raise Refused(403, "No such extension")
+        return Principal(user, "extension", extension.patterns)
+
+    # REGISTER.
+
+    def _register(self, request: Request, flow: Flow, now: float) -> Response:
+        user = self._authenticate(request, flow, now)
+        to = request.to.uri
+        if to.scheme not in ("sip", "sips") or to.username != user:
+            raise Refused(403, "Not your address-of-record")
+        if user not in self._switch.plan.extensions:
+            raise Refused(404)
+        return self._switch.registrar.register(request, flow, user, now)
+
+    # INVITE.
+
+    def _on_invite(self, transaction: ServerTransaction, now: float) -> None:
+        request, flow = transaction.request, transaction.flow
+        principal = self._principal(request, flow, now)
+        if request.max_forwards is not None and request.max_forwards <= 0:
+            raise Refused(483)
+        check_body(request)
+        number = request.target.number
+        try:
+            decision = self._switch.plan.decide(number, principal)
+            intent = _intent(request, principal, number, self._switch)
+            plan = Plan(()) if isinstance(decision, ToService) else plan_for(self._switch, decision, intent)
+            session = self._registry.new_session(
+                CallRecord(intent.caller, number, intent.caller_display_name, *self._registry.clocks(), trunk=None),
+                host=principal.name if principal.kind == "extension" else None,
+            )
+        except SignallingError as error:
+            raise _refusal(error) from error
+        log.info(
+            "call_in",
+            session=session.id,
+            call_id=request.call_id,
+            caller=intent.caller,
+            callee=number,
+            by=f"{principal.kind} {principal.name}",
+        )
+        try:
+            leg = self._caller_leg(session, transaction, principal, plan, now)
+        except BaseException:
+            self._registry.forget(session)
+            raise
+        session.legs.append(leg)
+        if isinstance(decision, ToService):
+            session.start(lambda s: serve(s, self._switch, leg, decision.service))
+        else:
+            session.start(lambda s: connect(s, self._switch, leg, plan))
+
+    def _caller_leg(
+        self, session: Session, transaction: ServerTransaction, principal: Principal, plan: Plan, now: float
+    ) -> Leg:
+        """The leg of the party that calls; Refused when its offer is of no use or there is no room."""
+        switch = self._switch
+        extension = principal.name if principal.kind == "extension" else None
+        if extension is not None and switch.at_limit(extension):
+            raise Refused(503, "Too many calls", [("Retry-After", str(switch.limits.retry_after_s))])
+        request, flow = transaction.request, transaction.flow
+        try:
+            media = media_for(switch.media, bypass=plan.bypass, peer=flow.remote[0])
+        except MediaError as error:
+            raise Refused(error.status, str(error), [("Retry-After", str(switch.limits.retry_after_s))]) from error
+        leg = Leg(f"{session.id}-0", "caller", sip=switch.sip, media=media, post=session.post_leg)
+        try:
+            if request.body:
+                media.receive_offer(request.text)
+        except MediaError as error:
+            media.close()
+            raise Refused(error.status, headers=[("Warning", f'399 ringway "{_quotable(error)}"')]) from error
+        switch.take_extension(leg, extension)
+        leg.on_close = switch.leg_closed
+        leg.call = switch.calls.incoming(transaction, now, leg.hear, contact=contact_for(flow))
+        return leg
+
+
+async def connect(session: Session, switch: Switch, caller: Leg, plan: Plan) -> None:
+    """Flow: the caller waits while the plan is dialled, then both talk."""
+    late = isinstance(caller.media, PassThrough) and caller.media.remote_sdp is None
+    try:
+        callee = await Dialling(session, switch, plan, caller).run(late_offer=late)
+    except DialFailed as failed:
+        session.call.status = failed.status
+        raise Finished(failed.reason, by="callee", status=status_to_cross(failed.status)) from failed
+    try:
+        caller.accept(callee)
+    except CallGone:
+        raise Finished("cancelled", by="caller", status=487) from None
+    except MediaError as error:
+        raise Finished(str(error), by="server", status=488) from error
+    bridge_answered(session, switch, caller, callee)
+    await Conversation(session, switch, caller, callee).run()
+
+
+async def serve(session: Session, switch: Switch, caller: Leg, service: str) -> None:
+    """Flow: the server itself answers, as echo test or tone."""
+    try:
+        caller.accept(None)
+    except CallGone:
+        raise Finished("cancelled", by="caller", status=487) from None
+    except MediaError as error:
+        raise Finished(str(error), by="server", status=488) from error
+    await attend(session, switch, caller, service)
+
+
+async def attend(session: Session, switch: Switch, leg: Leg, service: str) -> None:
+    """Play a service to an answered leg until it hangs up."""
+    session.answered()
+    player = switch.media.echo(leg.media) if service == "echo" else switch.media.tone(leg.media)
+    try:
+        while True:
+            item = await session.next()
+            if item is not None:
+                handle_alone(session, switch, item)
+    finally:
+        player.close()
+
+
+def check_request(request: Request) -> None:
+    """What RFC 3261 §8.2 asks of every request before its method is looked at. Raises Refused."""
+    if request.target.scheme not in ("sip", "sips", "tel"):
+        raise Refused(416)
+    known = SUPPORTED_BY_REGISTRAR if request.method == "REGISTER" else frozenset[str]()
+    demanded = [*request.require, *_list(request, "Proxy-Require")]
+    unsupported = [option for option in demanded if option.lower() not in known]
+    if unsupported:
+        raise Refused(420, headers=[("Unsupported", ", ".join(unsupported))])
+
+
+def check_body(request: Request) -> None:
+    """An INVITE's body is SDP or nothing, and its answer may be SDP (§8.2.3, §21.4.7). Raises Refused."""
+    if request.body:
+        content = request.content_type
+        if content is None or f"{content.type}/{content.subtype}".lower() != "application/sdp":
+            raise Refused(415, headers=[ACCEPT])
+        encoding = request.get("Content-Encoding")
+        if encoding is not None and encoding.lower() != "identity":
+            raise Refused(415, headers=[("Accept-Encoding", "identity")])
+    accept = _list(request, "Accept")
+    kinds = {value.partition(";")[0].strip().lower() for value in accept}
+    if accept and not kinds & {"application/sdp", "application/*", "*/*"}:
+        raise Refused(406)
+
+
+def _list(request: Request, name: str) -> list[str]:
+    return request.headers.values(name) if name in request.headers else []
+
+
+def _options(request: Request) -> Response:
+    return response_to(
+        request,
+        200,
+        headers=[
+            ("Allow", ALLOW),
+            ACCEPT,
+            ("Accept-Encoding", "identity"),
+            ("Accept-Language", "en"),
+            ("Supported", "path, outbound"),
+        ],
+    )
+
+
+def _intent(request: Request, principal: Principal, number: str, switch: Switch) -> CallIntent:
+    """Who calls, as the callee is to see it: an extension is what it proved to be; a trunk is believed (RFC 3325)."""
+    source = request.from_
+    if principal.kind == "extension":
+        caller = principal.name
+        display = source.display or switch.plan.extensions[caller].display_name
+    else:
+        asserted = parse_addresses(request.headers.get_all("P-Asserted-Identity"))
+        source = asserted[0] if asserted else source
+        caller, display = source.uri.number or "anonymous", source.display
+    privacy = any(
+        value.strip().lower() in ("id", "user", "full") for value in (request.get("Privacy") or "").split(";")
+    )
+    hops = 70 if request.max_forwards is None else request.max_forwards
+    return CallIntent(caller=caller, callee=number, caller_display_name=display, max_forwards=hops - 1, privacy=privacy)
+
+
+def _refusal(error: SignallingError) -> Refused:
+    """The SIP status of an error: 404 for an extension without a phone would say that it does not exist."""
+    status = 480 if error.code == "NOT_REGISTERED" else error.status
+    headers = []
+    if isinstance(error, LimitReached):
+        headers.append(("Retry-After", str(error.retry_after_s or 5)))
+    return Refused(status, None, headers)
+
+
+def _quotable(error: Exception) -> str:
+    return "".join(char for char in str(error) if char.isascii() and char.isprintable() and char not in '"\\')[:120]

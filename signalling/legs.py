@@ -1,0 +1,258 @@
+"""The seam: one attachment of a session, a SIP call with its media. Here alone sip and media meet, as SDP text."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from media import Codec, LegStats, MediaError, MediaLeg
+from media import Media as MediaPort
+from sip import Call, IncomingCall, OutgoingCall
+
+from .ports import SipPort
+
+if TYPE_CHECKING:
+    from .trunks import TrunkLine
+
+Role = Literal["caller", "callee"]
+
+
+@dataclass(frozen=True, slots=True)
+class MediaTimedOut:
+    """A leg's media has been silent for too long."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DigitPressed:
+    """A telephone-event came in (RFC 4733)."""
+
+    digit: str
+    duration_ms: int
+
+
+Post = Callable[["Leg", object], None]
+
+__all__ = [
+    "DigitPressed",
+    "Leg",
+    "MediaError",
+    "MediaLeg",
+    "MediaPort",
+    "MediaTimedOut",
+    "PassThrough",
+    "media_for",
+    "reason_header",
+]
+
+_pass_through_ids = itertools.count(1)
+
+
+class PassThrough:
+    """A MediaLeg without media (`media = "bypass"`): SDP crosses from leg to leg as it came."""
+
+    __slots__ = ("id", "local_sdp", "on_dtmf", "on_timeout", "remote_sdp")
+
+    def __init__(self) -> None:
+        self.id = f"bypass-{next(_pass_through_ids)}"
+        self.on_timeout: Callable[[MediaLeg, str], None] | None = None
+        self.on_dtmf: Callable[[MediaLeg, str, int], None] | None = None
+        self.local_sdp: str | None = None
+        self.remote_sdp: str | None = None
+
+    def receive_offer(self, sdp: str) -> None:
+        """Keep the offer for the other leg."""
+        self.remote_sdp = sdp
+
+    receive_answer = receive_offer
+
+    def create_answer(self, like: MediaLeg | None = None, direction: str | None = None) -> str:
+        """What the other leg's party said last."""
+        if like is None or like.remote_sdp is None:
+            raise MediaError("there is nothing to pass on: media is bypassed and the other party sent no SDP")
+        self.local_sdp = like.remote_sdp
+        return self.local_sdp
+
+    create_offer = create_answer
+
+    def rollback(self) -> None:
+        """Nothing is kept that would have to be taken back."""
+
+    def send_dtmf(self, digits: str, duration_ms: int = 160) -> None:
+        """There is no stream to send digits in."""
+        raise MediaError("media is bypassed")
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    codecs: tuple[Codec, ...] = ()
+    events: tuple[Codec, ...] = ()
+    direction = "sendrecv"
+    remote_direction = "sendrecv"
+    on_hold = False
+
+    @property
+    def agreed(self) -> bool:
+        """True once both parties' descriptions have crossed."""
+        return self.local_sdp is not None and self.remote_sdp is not None
+
+    @property
+    def stats(self) -> LegStats:
+        """All zero: the packets go past us."""
+        return LegStats(local=("", 0), remote=None)
+
+
+class Leg:
+    """One party's attachment to a session.
+
+    `call` is the SIP side in its present state: an IncomingCall, OutgoingCalls while it rings (one a contact), a
+    Call once answered. `post` gets every event of it, with the leg.
+    """
+
+    __slots__ = (
+        "_post",
+        "_sip",
+        "attempts",
+        "call",
+        "closed",
+        "extension",
+        "id",
+        "line",
+        "media",
+        "needs_ack",
+        "on_close",
+        "on_hold",
+        "role",
+    )
+
+    def __init__(self, leg_id: str, role: Role, *, sip: SipPort, media: MediaLeg, post: Post) -> None:
+        self.id = leg_id
+        self.role: Role = role
+        self.media = media
+        self.call: IncomingCall | Call | None = None
+        self.attempts: list[OutgoingCall] = []
+        self.closed = False
+        self.needs_ack = False
+        "Its 2xx made an offer that waits for the other party's answer (late offer, media bypassed)."
+        self.on_hold = False
+        "Its phone asked for hold."
+        self.extension: str | None = None
+        "The extension whose phone this is, for the limit of calls."
+        self.line: TrunkLine | None = None
+        "The trunk it goes through."
+        self.on_close: Callable[[Leg], None] | None = None
+        self._sip = sip
+        self._post = post
+        media.on_timeout = self._on_silence
+        media.on_dtmf = self._on_digit
+
+    def hear(self, event: object) -> None:
+        """The listener of this leg's calls."""
+        if not self.closed:
+            self._post(self, event)
+
+    def _on_silence(self, media: MediaLeg, reason: str) -> None:
+        self.hear(MediaTimedOut(reason))
+
+    def _on_digit(self, media: MediaLeg, digit: str, duration_ms: int) -> None:
+        self.hear(DigitPressed(digit, duration_ms))
+
+    @property
+    def established(self) -> Call | None:
+        """The call, once it was answered; None before."""
+        call = self.call
+        return call if isinstance(call, Call) else None
+
+    def ring(self, status: int = 180, *, like: Leg | None = None) -> None:
+        """Tell an incoming caller that the callee rings; with `like`, its early media too."""
+        call = self.call
+        if isinstance(call, IncomingCall):
+            sdp = None
+            if like is not None and call.offer is not None:
+                sdp = self.media.local_sdp or self.media.create_answer(like.media)
+            call.ring(self._sip.now(), status, sdp)
+            self._sip.pump()
+
+    def accept(self, like: Leg | None) -> None:
+        """Answer an incoming caller, with the codecs of the other leg."""
+        call = self.call
+        assert isinstance(call, IncomingCall)
+        other = like.media if like is not None else None
+        if call.offer is None:
+            sdp = self.media.create_offer(other)
+        elif self.media.agreed and self.media.local_sdp is not None:
+            sdp = self.media.local_sdp  # a 18x carried it already (RFC 3261 §13.2.1: it stays the same)
+        else:
+            sdp = self.media.create_answer(other)
+        self.call = call.accept(self._sip.now(), sdp)
+        self._sip.pump()
+
+    def answered(self, call: Call) -> None:
+        """One of the attempts was answered: the others are cancelled (RFC 3326)."""
+        self.call = call
+        self.cancel_attempts('SIP;cause=200;text="Call completed elsewhere"', but=call)
+        self.attempts = []
+
+    def cancel_attempts(self, reason: str | None, *, but: Call | None = None) -> None:
+        """Stop ringing wherever it rings."""
+        now = self._sip.now()
+        for attempt in self.attempts:
+            if but is None or attempt.call_id != but.call_id:
+                attempt.cancel(now, reason)
+        self.attempts = []
+        self._sip.pump()
+
+    def hang_up(self, status: int, reason: str, *, header: str | None = None) -> None:
+        """End this leg from whatever state it is in, and free its media. Harmless twice.
+
+        `status` is what an unanswered caller gets (a success becomes 487); `header` is the Reason to carry
+        across, else one is made of both.
+        """
+        if self.closed:
+            return
+        self.closed = True
+        now = self._sip.now()
+        text = header or reason_header(status, reason)
+        call = self.call
+        if isinstance(call, IncomingCall):
+            call.reject(now, status if status >= 300 else 487, headers=[("Reason", text)] if text else ())
+        elif isinstance(call, Call):
+            call.bye(now, text)
+        for attempt in self.attempts:
+            attempt.cancel(now, text)
+        self._sip.pump()
+        self._release()
+
+    def gone(self) -> None:
+        """The other side ended it: nothing is sent, the media is freed."""
+        if not self.closed:
+            self.closed = True
+            self._release()
+
+    def _release(self) -> None:
+        self.call = None
+        self.attempts = []
+        self.media.on_timeout = None
+        self.media.on_dtmf = None
+        self.media.close()
+        if self.on_close is not None:
+            self.on_close(self)
+            self.on_close = None
+
+
+def reason_header(status: int, text: str) -> str | None:
+    """The Reason header (RFC 3326) that tells why a leg is ended; None for a plain hang-up."""
+    if status < 300:
+        return None
+    safe = "".join(char for char in text if char.isprintable() and char not in '"\\' and char.isascii())
+    return f'SIP;cause={status};text="{safe[:100]}"'
+
+
+def media_for(port: MediaPort, *, bypass: bool, codecs: Sequence[str] = (), peer: str | None = None) -> MediaLeg:
+    """A media leg of the right kind. Raises NoPortsLeft (503)."""
+    if bypass:
+        return PassThrough()
+    return port.create_leg(codecs=codecs or None, peer_host=peer)

@@ -1,0 +1,31 @@
+"""What signalling needs of the parts around it, as small Protocols: the network and the credentials."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from sip import Flow, SipStack, Uri
+
+
+class SipPort(Protocol):
+    """The SIP stack on a network: the real endpoint, or the simulated one of the tests."""
+
+    @property
+    def stack(self) -> SipStack:
+        """The stack that it drives."""
+
+    def now(self) -> float:
+        """Seconds by the clock that every core is given."""
+
+    def pump(self) -> None:
+        """Send what the stack has ready and set its timer; to be called after each verb."""
+
+    async def flows_to(self, uri: Uri, *, size: int = 0) -> list[Flow]:
+        """Ways to reach `uri`, best first (RFC 3263). Raises sip.ResolveError."""
+
+
+class CredentialStore(Protocol):
+    """Where the secrets of extensions are."""
+
+    def ha1(self, user: str, realm: str, algorithm: str) -> str | None:
+        """H(user:realm:password) in hex for "MD5" or "SHA-256"; None for an unknown user."""

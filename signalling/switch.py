@@ -1,0 +1,74 @@
+"""The parts that every call is made of, put together once by the server."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sip import CallCore, Registrar
+
+from .events import EventBus
+from .legs import Leg, MediaPort, PassThrough
+from .ports import SipPort
+from .routing import DialPlan
+from .session import Session
+from .trunks import TrunkLine
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the server takes on; beyond it, 503 with Retry-After and nothing else is disturbed."""
+
+    sessions: int = 5000
+    early: int = 1000
+    "Sessions that ring and are not yet answered."
+    retained: int = 10_000
+    "Ended sessions that can still be looked up."
+    retained_s: float = 3600.0
+    retry_after_s: int = 5
+
+
+@dataclass(slots=True)
+class Switch:
+    """The network, the calls, the media, the dial plan and the trunks, as flows use them."""
+
+    sip: SipPort
+    calls: CallCore
+    media: MediaPort
+    plan: DialPlan
+    registrar: Registrar
+    lines: Mapping[str, TrunkLine]
+    domain: str
+    limits: Limits = Limits()
+    bus: EventBus = field(default_factory=EventBus)
+    busy: Counter[str] = field(default_factory=Counter)
+    "Extension -> its legs, ringing or answered."
+
+    def bridge(self, a: Leg, b: Leg) -> None:
+        """Join the media of two legs; again after a change of the party, harmless when already joined."""
+        if not isinstance(a.media, PassThrough):
+            self.media.bridge(a.media, b.media)
+
+    def at_limit(self, extension: str) -> bool:
+        """Whether an extension has as many calls as it may have."""
+        known = self.plan.extensions.get(extension)
+        return known is not None and self.busy[extension] >= known.max_calls
+
+    def leg_closed(self, leg: Leg) -> None:
+        """Give back what a leg took: its extension's place and its trunk's."""
+        if leg.extension is not None:
+            self.busy[leg.extension] -= 1
+            if self.busy[leg.extension] <= 0:
+                del self.busy[leg.extension]
+        if leg.line is not None:
+            leg.line.give_back()
+
+    def take_extension(self, leg: Leg, extension: str | None) -> None:
+        """Count a leg as one of this extension's calls."""
+        if extension is not None:
+            leg.extension = extension
+            self.busy[extension] += 1
+
+
+__all__ = ["Limits", "Session", "Switch"]
