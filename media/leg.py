@@ -45,7 +45,11 @@ class MediaLeg(Protocol):
 
     id: str
     on_timeout: Callable[[MediaLeg, str], None] | None
-    "Called once with a reason when no RTP came for the configured time although the remote party may send."
+    """Called once with a reason when no RTP came for the configured time although the remote party may send.
+
+    Silence is counted only while this is set: set it when the call is answered, for until then nobody need
+    send anything.
+    """
     on_dtmf: Callable[[MediaLeg, str, int], None] | None
     "Called with each digit received as a telephone-event (RFC 4733) and its duration in milliseconds."
 
@@ -85,6 +89,10 @@ class MediaLeg(Protocol):
     @property
     def events(self) -> tuple[Codec, ...]:
         """telephone-event formats of the same exchange, one for each clock rate."""
+
+    @property
+    def ptime_ms(self) -> int | None:
+        """Milliseconds of audio a packet that the remote party asked for, if it did."""
 
     @property
     def direction(self) -> str:

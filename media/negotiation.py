@@ -1,0 +1,388 @@
+"""Offer/answer of one audio stream (RFC 3264): the SDP side of a leg, without any socket.
+
+Kept per leg: the last agreed exchange, perhaps one under way, and what RFC 3264 §8 ties later offers to (the
+number of m= lines, the meaning of payload types, the version of o=).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+from . import sdp
+from .codecs import FIRST_DYNAMIC, LAST_DYNAMIC, Codec, event_codec, formats_of
+from .errors import MediaError, NoCommonCodec, SdpError
+from .sdp import DIRECTIONS, RECEIVE, SEND, MediaDescription, SessionDescription
+
+if TYPE_CHECKING:
+    from .leg import MediaLeg
+
+PLAIN = "RTP/AVP"
+DEFAULT_PTIME_MS = 20
+
+Key = tuple[str, int, int]
+
+
+def mirror(direction: int) -> int:
+    """A direction as the other side sees it."""
+    return (direction & SEND) << 1 | (direction & RECEIVE) >> 1
+
+
+def bits(direction: str) -> int:
+    """A direction attribute as SEND and RECEIVE bits. ValueError if it is none."""
+    return DIRECTIONS.index(direction)
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """What a remote description says of the stream we take part in."""
+
+    text: str
+    index: int
+    "Which m= line."
+    refused: tuple[str, ...]
+    "The m= lines that answer or repeat each section with port 0, ours included."
+    codecs: tuple[Codec, ...]
+    events: tuple[Codec, ...]
+    direction: int
+    rtp: tuple[str, int] | None
+    "None if held by c=0.0.0.0, disabled by port 0, or named by a host name."
+    rtcp: tuple[str, int] | None
+    ptime_ms: int | None
+    disabled: bool
+    "Port 0."
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """A completed exchange."""
+
+    local_sdp: str
+    remote: Remote
+    codecs: tuple[Codec, ...]
+    "Audio as the remote party numbers it: what we send."
+    events: tuple[Codec, ...]
+    numbers: dict[Key, int]
+    "Payload types we announced for these: what we receive."
+    direction: int
+    on_hold: bool
+
+    @property
+    def receives(self) -> tuple[Codec, ...]:
+        """Audio and events with the payload types they are received under."""
+        return tuple(c.with_payload_type(self.numbers[c.key]) for c in (*self.codecs, *self.events))
+
+
+@dataclass(frozen=True, slots=True)
+class _Offered:
+    """An offer of ours."""
+
+    text: str
+    codecs: tuple[Codec, ...]
+    events: tuple[Codec, ...]
+    direction: int
+
+
+def read(description: SessionDescription, text: str, policy: frozenset[Key], index: int | None = None) -> Remote:
+    """Find our stream in a remote description: the m= line `index`, else the first that suits the policy.
+
+    Raises SdpError if malformed, NoCommonCodec if no section suits, MediaError for an address not to send to.
+    """
+    reason = "no audio offered"
+    sections = list(enumerate(description.media))
+    sections.sort(key=lambda each: not each[1].port)  # one with port 0 only if there is no other
+    for number, media in sections:
+        if media.kind != "audio" or (index is not None and number != index):
+            continue
+        if media.protocol.upper() != PLAIN:
+            reason = "only plain RTP/AVP is supported"
+            continue
+        formats = formats_of(media)
+        codecs = tuple(c for c in formats if c.key in policy)
+        if not codecs:
+            reason = "no codec in common"
+            continue
+        clocks = {c.clock_hz for c in codecs}
+        events = tuple(c for c in formats if c.is_event and c.clock_hz in clocks)
+        refused = tuple(f"m={m.kind} 0 {m.protocol} {m.formats[0]}" for m in description.media)
+        return _remote(description, media, text, number, refused, codecs, events)
+    raise NoCommonCodec(reason)
+
+
+def _remote(
+    description: SessionDescription,
+    media: MediaDescription,
+    text: str,
+    index: int,
+    refused: tuple[str, ...],
+    codecs: tuple[Codec, ...],
+    events: tuple[Codec, ...],
+) -> Remote:
+    connection = media.connection or description.connection
+    if connection is None:
+        raise SdpError("session description has no c= line")
+    direction = bits(media.direction or description.direction or "sendrecv")
+    rtp = rtcp = None
+    if media.port and _sendable(connection.host):
+        rtp = (connection.host, media.port)
+        rtcp = _rtcp_address(media, connection.host)
+    elif media.port and _is_null(connection.host):
+        direction &= ~RECEIVE  # RFC 3264 §8.4: hold as in RFC 2543
+    if not media.port:
+        direction = 0
+    ptime = media.ptime_ms
+    return Remote(text, index, refused, codecs, events, direction, rtp, rtcp, ptime, not media.port)
+
+
+def _sendable(host: str) -> bool:
+    """True for a unicast address, False for a host name or the null address. MediaError for the rest."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    if address.is_multicast or host == "255.255.255.255":
+        raise MediaError("multicast media is not supported")
+    return not address.is_unspecified
+
+
+def _is_null(host: str) -> bool:
+    return host in ("0.0.0.0", "::") or host.endswith(".invalid")  # RFC 3264 §8.4, RFC 6157 §3.1
+
+
+def _rtcp_address(media: MediaDescription, host: str) -> tuple[str, int] | None:
+    written = media.rtcp
+    if written is None:
+        return (host, media.port + 1) if media.port < 65535 else None
+    port, other = written
+    chosen = other or host
+    return (chosen, port) if port and _sendable(chosen) else None
+
+
+class Negotiation:
+    """The offer/answer state of one leg. Raises as `MediaLeg` says."""
+
+    __slots__ = (
+        "_admit",
+        "_agreed",
+        "_audio_index",
+        "_host",
+        "_last_offer",
+        "_numbers",
+        "_offer",
+        "_policy",
+        "_port",
+        "_received",
+        "_refused",
+        "_sent",
+        "_session_id",
+        "_version",
+    )
+
+    def __init__(
+        self,
+        policy: Sequence[Codec],
+        host: str,
+        port: int,
+        session_id: int,
+        admit: Callable[[Remote], None] = lambda remote: None,
+    ) -> None:
+        """`host` and `port` are what we announce; `session_id` goes into o= and should be unique.
+
+        `admit` may refuse a remote description by raising MediaError, before anything changes.
+        """
+        self._admit = admit
+        self._policy = tuple(policy)
+        self._host = host
+        self._port = port
+        self._session_id = session_id
+        self._version = session_id - 1
+        self._sent = ""
+        self._agreed: Agreement | None = None
+        self._received: Remote | None = None
+        self._offer: _Offered | None = None
+        self._last_offer: _Offered | None = None
+        self._numbers: dict[Key, int] = {}
+        self._refused: tuple[str, ...] = ()
+        self._audio_index = 0
+
+    @property
+    def agreement(self) -> Agreement | None:
+        """The last completed exchange."""
+        return self._agreed
+
+    @property
+    def pending(self) -> bool:
+        """True while an exchange is half way."""
+        return self._received is not None or self._offer is not None
+
+    @property
+    def codecs(self) -> tuple[Codec, ...]:
+        """Audio codecs of the exchange under way or last agreed."""
+        current = self._received or self._offer or self._agreed
+        return current.codecs if current else ()
+
+    @property
+    def events(self) -> tuple[Codec, ...]:
+        """telephone-event formats of the same exchange."""
+        current = self._received or self._offer or self._agreed
+        return current.events if current else ()
+
+    @property
+    def remote(self) -> Remote | None:
+        """The last remote description: of the offer under way, else of the agreement."""
+        if self._received:
+            return self._received
+        return self._agreed.remote if self._agreed else None
+
+    @property
+    def local_sdp(self) -> str | None:
+        """Our last description, sent or agreed."""
+        if self._offer:
+            return self._offer.text
+        return self._agreed.local_sdp if self._agreed else None
+
+    def receive_offer(self, text: str) -> None:
+        """Take a remote offer."""
+        if self.pending:
+            raise RuntimeError("an exchange is already under way")
+        remote = read(sdp.parse(text), text, frozenset(c.key for c in self._policy))
+        if remote.disabled and self._agreed is None:
+            raise NoCommonCodec("the only audio stream is disabled")
+        self._admit(remote)
+        self._received = remote
+
+    def create_answer(self, like: MediaLeg | None, direction: str | None) -> Agreement:
+        """Answer the offer received; the exchange is then agreed."""
+        offer = self._received
+        if offer is None:
+            raise RuntimeError("no offer to answer")
+        codecs, events = offer.codecs, offer.events
+        own = {c.key: c.fmtp for c in self._policy}
+        allowed = mirror(offer.direction)
+        if like is not None and like.codecs:
+            codecs, events = _alike(codecs, events, like)
+            own = {c.key: c.fmtp for c in (*like.codecs, *like.events)}
+            if like.remote_sdp is not None:
+                allowed &= bits(like.remote_direction)
+        if direction is not None:
+            allowed &= bits(direction)
+        if not codecs:
+            raise NoCommonCodec("no codec in common with the other party")
+        ours = [c.with_fmtp(own.get(c.key, "")) for c in codecs]
+        ours += [c.with_fmtp(own.get(c.key) or event_codec(c.clock_hz).fmtp) for c in events]
+        self._refused, self._audio_index = offer.refused, offer.index
+        ptime = (like.ptime_ms if like is not None else None) or offer.ptime_ms or DEFAULT_PTIME_MS
+        text = self._write(ours, allowed, ptime, disabled=offer.disabled)
+        numbers = {c.key: c.payload_type for c in ours}
+        self._numbers.update(numbers)
+        held = not offer.direction & RECEIVE
+        self._agreed = Agreement(text, offer, codecs, events, numbers, allowed, held)
+        self._received = self._last_offer = None
+        return self._agreed
+
+    def create_offer(self, like: MediaLeg | None, direction: str | None) -> str:
+        """Make an offer and remember it until it is answered or rolled back."""
+        if self.pending:
+            raise RuntimeError("an exchange is already under way")
+        wanted = SEND | RECEIVE
+        ptime = DEFAULT_PTIME_MS
+        if like is not None and like.codecs:
+            codecs, events = _alike(self._policy, None, like)
+            if not codecs:
+                raise NoCommonCodec("no codec in common with the other party")
+            if like.remote_sdp is not None:
+                wanted = bits(like.remote_direction)
+            ptime = like.ptime_ms or ptime
+        elif self._agreed is not None:
+            codecs, events = self._agreed.codecs, self._agreed.events
+            codecs = tuple(c.with_payload_type(self._agreed.numbers[c.key]) for c in codecs)
+        else:
+            codecs = self._policy
+            events = tuple(event_codec(hz) for hz in dict.fromkeys(c.clock_hz for c in codecs))
+        if direction is not None:
+            wanted = bits(direction)
+        formats = self._numbered([*codecs, *events])
+        text = self._write(formats, wanted, ptime)
+        count = len(codecs)
+        self._offer = _Offered(text, tuple(formats[:count]), tuple(formats[count:]), wanted)
+        return text
+
+    def receive_answer(self, text: str) -> Agreement:
+        """Take the answer to our offer, or a later one to the same offer."""
+        offer = self._offer or self._last_offer
+        if offer is None or self._received is not None:
+            raise RuntimeError("no offer to be answered")
+        description = sdp.parse(text)
+        if len(description.media) <= self._audio_index:
+            raise SdpError("answer has fewer m= lines than the offer")
+        if not description.media[self._audio_index].port and self._agreed is None:
+            raise NoCommonCodec("the audio stream was refused")
+        offered = {c.key: c for c in (*offer.codecs, *offer.events)}
+        remote = read(description, text, frozenset(c.key for c in offer.codecs), self._audio_index)
+        self._admit(remote)
+        events = tuple(c for c in remote.events if c.key in offered)
+        numbers = {c.key: offered[c.key].payload_type for c in (*remote.codecs, *events)}
+        self._numbers.update({c.key: c.payload_type for c in offered.values()})
+        direction = mirror(remote.direction) & offer.direction
+        held = bool(offer.direction & SEND) and not remote.direction & RECEIVE
+        self._agreed = Agreement(offer.text, remote, remote.codecs, events, numbers, direction, held)
+        self._offer, self._last_offer = None, offer
+        return self._agreed
+
+    def rollback(self) -> None:
+        """Forget the exchange under way."""
+        self._received = self._offer = None
+
+    def _numbered(self, codecs: Iterable[Codec]) -> list[Codec]:
+        """Give each codec the payload type it had on this stream, else its own, else a free one.
+
+        RFC 3264 §8.3.2: a payload type keeps its meaning for the whole session.
+        """
+        taken = {number: key for key, number in self._numbers.items()}
+        formats = []
+        for codec in codecs:
+            number = self._numbers.get(codec.key, codec.payload_type)
+            if taken.get(number, codec.key) != codec.key:
+                number = next(n for n in range(LAST_DYNAMIC, FIRST_DYNAMIC - 1, -1) if n not in taken)
+            taken[number] = codec.key
+            formats.append(codec.with_payload_type(number))
+        return formats
+
+    def _write(self, formats: Sequence[Codec], direction: int, ptime_ms: int, *, disabled: bool = False) -> str:
+        """Our description; the version of o= is raised if anything else in it changed (RFC 3264 §8)."""
+        lines = list(self._refused) or [""]
+        numbers = " ".join(str(c.payload_type) for c in formats)
+        stream = [f"m=audio {0 if disabled else self._port} {PLAIN} {numbers}"]
+        for codec in formats:
+            tail = f"/{codec.channels}" if codec.channels != 1 else ""
+            stream.append(f"a=rtpmap:{codec.payload_type} {codec.name}/{codec.clock_hz}{tail}")
+            if codec.fmtp:
+                stream.append(f"a=fmtp:{codec.payload_type} {codec.fmtp}")
+        stream += (f"a=ptime:{ptime_ms}", f"a={DIRECTIONS[direction]}")
+        lines[self._audio_index] = "\r\n".join(stream)
+        body = "\r\n".join(lines)
+        if body != self._sent:
+            self._sent = body
+            self._version += 1
+        address = f"IN {'IP6' if ':' in self._host else 'IP4'} {self._host}"
+        return f"v=0\r\no=- {self._session_id} {self._version} {address}\r\ns=-\r\nc={address}\r\nt=0 0\r\n{body}\r\n"
+
+
+def _alike(
+    mine: Sequence[Codec], my_events: Sequence[Codec] | None, like: MediaLeg
+) -> tuple[tuple[Codec, ...], tuple[Codec, ...]]:
+    """Those of mine that the other leg has, in its order; with its payload types if `my_events` is None.
+
+    If the only thing in common is G.711 by different laws, keep mine: the relay converts.
+    """
+    own = {c.key: c for c in mine}
+    take_numbers = my_events is None
+    codecs = tuple(c if take_numbers else own[c.key] for c in like.codecs if c.key in own)
+    if not codecs and any(c.is_g711 for c in like.codecs):
+        codecs = tuple(c for c in mine if c.is_g711)
+    clocks = {c.clock_hz for c in codecs}
+    events = like.events if my_events is None else my_events
+    theirs = {c.key for c in like.events}
+    return codecs, tuple(e for e in events if e.clock_hz in clocks and e.key in theirs)
