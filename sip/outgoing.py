@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import Final
 
-if TYPE_CHECKING:
-    from .message import Request
-    from .trunk import TrunkConfig
-    from .uri import Uri
+from .caller_id import Rewrites, checked_host, identity_of, refuse_controls, sip_uri
+from .errors import ParseError
+from .grammar import encode_text, is_token
+from .headers import CSeq, Headers, canonical_name
+from .message import Request
+from .number import number_of
+from .trunk import TrunkConfig
+from .uri import Uri
+
+__all__ = ["AutoAnswer", "BuiltInvite", "CallIntent", "HeaderReason", "Rewrites", "build_invite"]
+
+ALLOW: Final = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO"
+
+_UNSAFE_IN_BRACKETS = re.compile(r"[<>\"\x00-\x20\x7f]").search
+_OURS: Final = frozenset(
+    "via route record-route from to call-id cseq contact max-forwards content-length content-type allow supported"
+    " require proxy-require authorization proxy-authorization p-asserted-identity remote-party-id privacy".split()
+)
+"Headers that `extra_headers` may not hold: they carry identity, routing or what we can do."
 
 
 class AutoAnswer(Enum):
@@ -22,26 +38,30 @@ class AutoAnswer(Enum):
     ALERT_INFO_INTERCOM = "ALERT_INFO_INTERCOM"
 
     def header(self, uri: str) -> tuple[str, str]:
-        """The header's name and value; `uri` (ours) fills the absoluteURI that the grammar demands."""
-        raise NotImplementedError
+        """The header's name and value; `uri` (ours) stands where RFC 3261 §25.1 demands an absoluteURI."""
+        name, before, after = _AUTO_ANSWER[self]
+        return name, f"{before}{uri}{after}" if after else before
 
 
-@dataclass(frozen=True, slots=True)
-class Rewrites:
-    """User parts to put in place of those that policy makes (conformance D7)."""
-
-    from_: str | None = None
-    pai: str | None = None
-    rpi: str | None = None
+# RFC 5373 §3 for Answer-Mode; the others are habits of phones, matched by some as bare text: `answer-after=0`
+# stays so. `Auto Answer` holds a space and must be a quoted-string to be legal.
+_AUTO_ANSWER: Final = {
+    AutoAnswer.ANSWER_MODE: ("Answer-Mode", "Auto", ""),
+    AutoAnswer.CALL_INFO: ("Call-Info", "<", ">;answer-after=0"),
+    AutoAnswer.ALERT_INFO_AUTO_ANSWER_DELAY0: ("Alert-Info", "<", ">;info=alert-autoanswer;delay=0"),
+    AutoAnswer.ALERT_INFO_AUTO_ANSWER: ("Alert-Info", "<", '>;info="Auto Answer"'),
+    AutoAnswer.ALERT_INFO_INTERCOM: ("Alert-Info", "<", ">;info=intercom"),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class CallIntent:
-    """What is wanted of one outgoing leg. ValueError if a text holds control characters (G7)."""
+    """What is wanted of one outgoing leg. ValueError for control characters (G7) and malformed URIs."""
 
     caller: str
-    "User part, number, or sip/tel URI"
+    "User part, number, or sip/tel URI; empty for a caller without a name"
     callee: str
+    "Likewise, never empty"
     caller_display_name: str | None = None
     rewrites: Rewrites | None = None
     rewrites_trunk: str | None = None
@@ -52,10 +72,26 @@ class CallIntent:
     privacy: bool = False
     "The caller wants to stay anonymous"
 
+    def __post_init__(self) -> None:
+        """Refuse whatever could break out of its header."""
+        refuse_controls("caller", self.caller)
+        refuse_controls("callee", self.callee)
+        if self.caller_display_name:
+            refuse_controls("caller_display_name", self.caller_display_name)
+        if not number_of(self.callee):
+            raise ValueError("callee: empty")
+        number_of(self.caller)
+        if not 0 < self.max_forwards <= 255:
+            raise ValueError("max_forwards: 1 to 255")
+        for name, value in self.extra_headers:
+            if not is_token(name) or canonical_name(name) in _OURS:
+                raise ValueError(f"extra header {name!r}: not a name that may be added")
+            refuse_controls(name, value)
+
 
 @dataclass(frozen=True, slots=True)
 class HeaderReason:
-    """One header of an INVITE and what made it."""
+    """One header of an INVITE and what made it. The first one of an INVITE is its "Request-URI"."""
 
     header: str
     value: str
@@ -68,7 +104,7 @@ class BuiltInvite:
     """An INVITE without Via, and why each header is as it is (empty if not asked for)."""
 
     request: Request
-    reasons: tuple[HeaderReason, ...]
+    reasons: tuple[HeaderReason, ...] = field(default=())
 
 
 def build_invite(
@@ -86,6 +122,132 @@ def build_invite(
 ) -> BuiltInvite:
     """The INVITE of one leg. `target` is its Request-URI (of `trunk.request_uri`, or a binding's).
 
-    `contact` is our Contact URI for this leg. With `reasons`, every header is explained.
+    `contact` is our Contact for this leg, as URI or as `<URI>`; it should not name the caller, who may want
+    privacy. With `reasons`, every header is explained. ValueError for what could break out of its header.
     """
-    raise NotImplementedError
+    why: dict[str, str] | None = {} if reasons else None
+    through = trunk is not None and intent.rewrites is not None and intent.rewrites_trunk == trunk.name
+    identity = identity_of(
+        intent.caller,
+        intent.caller_display_name,
+        private=intent.privacy,
+        rewrites=intent.rewrites if through else None,
+        trunk=trunk,
+        domain=domain,
+        target=target,
+        why=why,
+    )
+    if not is_token(from_tag) or _UNSAFE_IN_BRACKETS(call_id) or not call_id:
+        raise ValueError("from_tag or call_id: not a token")
+    fields = [
+        ("Max-Forwards", str(intent.max_forwards)),
+        ("From", f"{identity.from_};tag={from_tag}"),
+        ("To", f"<{_to_uri(intent, trunk, target, domain)}>"),
+        ("Call-ID", call_id),
+        ("CSeq", f"{cseq} INVITE"),
+        ("Contact", _in_brackets(contact)),
+    ]
+    if identity.pai:
+        fields.append(("P-Asserted-Identity", identity.pai))
+    if identity.rpi:
+        fields.append(("Remote-Party-ID", identity.rpi))
+    if identity.privacy:
+        fields.append(("Privacy", identity.privacy))
+    if intent.auto_answer is not None:
+        fields.append(intent.auto_answer.header(f"sip:{domain}"))
+    fields.extend(intent.extra_headers)
+    fields.append(("Allow", ALLOW))
+    if body:
+        fields.append(("Content-Type", "application/sdp"))
+    uri = str(target)
+    if _UNSAFE_IN_BRACKETS(uri):
+        raise ValueError("target: not a URI")
+    request = Request("INVITE", target, Headers(fields), body)
+    request.headers.views["call-id"] = call_id
+    request.headers.views["cseq"] = CSeq(cseq, "INVITE")
+    if why is None:
+        return BuiltInvite(request)
+    return BuiltInvite(request, _explained(intent, trunk, uri, fields, why, through))
+
+
+def _in_brackets(contact: str) -> str:
+    bare = contact[1:-1] if contact[:1] == "<" and contact[-1:] == ">" else contact
+    if not bare or _UNSAFE_IN_BRACKETS(bare):
+        raise ValueError("contact: not a URI")
+    return f"<{bare}>"
+
+
+def _to_uri(intent: CallIntent, trunk: TrunkConfig | None, target: Uri, domain: str) -> str:
+    """Whom the call is for: the Request-URI at a trunk; the callee itself where that is a phone's contact."""
+    if trunk is not None:
+        return str(target.without_parameters())
+    callee = intent.callee
+    if callee[:5].lower().startswith(("sip:", "sips:")):
+        try:
+            return str(Uri.parse(encode_text(callee)).without_parameters())
+        except ParseError as error:
+            raise ValueError(f"callee: {error.reason}") from None
+    return sip_uri(number_of(callee), checked_host(domain))
+
+
+_FIXED_RULES: Final = {
+    "To": "the callee at our domain: the Request-URI is a contact of it",
+    "Call-ID": "new for each leg, so that neither side sees the other's",
+    "CSeq": "the first request of a new dialog",
+    "Contact": "this server, where the requests of the dialog are to come",
+    "Allow": "what this server takes within a dialog",
+    "Content-Type": "the body is an SDP offer",
+}
+
+
+def _explained(
+    intent: CallIntent,
+    trunk: TrunkConfig | None,
+    uri: str,
+    fields: list[tuple[str, str]],
+    why: dict[str, str],
+    through: bool,
+) -> tuple[HeaderReason, ...]:
+    if trunk is None:
+        where = "where the callee is reached: its contact, or its own address"
+    else:
+        steps: list[str] = []
+        trunk.numbers.dialled(number_of(intent.callee), steps)
+        made = "".join([f", {step}" for step in steps])
+        where = f"callee of the request{made}, at a host of trunk {trunk.name}"
+        why["To"] = "as the Request-URI, without parameters"
+    if intent.max_forwards == 70:
+        why["Max-Forwards"] = "the start value of RFC 3261 §8.1.1.6"
+    else:
+        why["Max-Forwards"] = "one hop less than on the leg that came in"
+    if intent.rewrites is not None and not through:
+        why["From"] += _ignored(intent.rewrites, intent.rewrites_trunk, trunk)
+    if intent.auto_answer is not None:
+        why[_AUTO_ANSWER[intent.auto_answer][0]] = f"additional_header {intent.auto_answer.value} of the request"
+    found = [HeaderReason("Request-URI", uri, where)]
+    for name, value in fields:
+        rule = why.get(name) or _FIXED_RULES.get(name) or "carried over from the leg that came in"
+        found.append(HeaderReason(name, value, rule))
+    return tuple(found)
+
+
+def _ignored(rewrites: Rewrites, named: str | None, trunk: TrunkConfig | None) -> str:
+    """Why rewrites were not applied (conformance D7, D14); "" if none were asked for."""
+    asked = [
+        name
+        for name, user in (
+            ("rewrite_from", rewrites.from_),
+            ("rewrite_pai", rewrites.pai),
+            ("rewrite_rpi", rewrites.rpi),
+        )
+        if user is not None
+    ]
+    if not asked:
+        return ""
+    if named is None:
+        reason = "the request names no trunk"
+    elif trunk is None:
+        reason = f"this leg does not go through trunk {named}"
+    else:
+        reason = f"this leg goes through trunk {trunk.name}, not {named}"
+    return f"; {', '.join(asked)} ignored: {reason}"
