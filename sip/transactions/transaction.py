@@ -1,4 +1,4 @@
-"""What the four machines have in common: their states, their users, and what they ask of the stack."""
+"""What the four machines have in common: their states, their users, and their place in the layer's tables."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ from ..errors import SipError
 
 if TYPE_CHECKING:
     from ..message import Request, Response
-    from ..timers import TimerQueue, Timers
     from ..transport.base import Flow
+    from .key import ClientKey, MergeKey, ServerKey
 
 __all__ = [
+    "ClientEntry",
     "ClientTransaction",
     "ClientUser",
     "Failure",
+    "ServerEntry",
     "ServerTransaction",
     "ServerUser",
     "State",
+    "Timed",
     "TransactionError",
 ]
 
@@ -54,8 +57,8 @@ class ClientUser(Protocol):
     def on_response(self, transaction: ClientTransaction, response: Response, now: float) -> None:
         """Each provisional response, and the final one.
 
-        To an INVITE each 2xx comes, with its retransmissions and those of other forks, for 64*T1 (RFC 6026): the user
-        sends the ACK every time. Another final response comes once, and the transaction has sent its ACK.
+        To an INVITE each 2xx comes, with its repetitions and those of other forks, for 64*T1 (RFC 6026):
+        the user sends the ACK every time. Another final response comes once, and has had its ACK.
         """
 
     def on_failure(self, transaction: ClientTransaction, failure: Failure, now: float) -> None:
@@ -72,59 +75,59 @@ class ServerUser(Protocol):
         """The 2xx went out for 64*T1 and `acked` was never called (RFC 3261 §13.3.1.4: send a BYE)."""
 
     def on_flow_closed(self, transaction: ServerTransaction, now: float) -> None:
-        """The connection closed before the final response: it cannot be sent any more."""
+        """The connection closed before the final response: none can be sent any more."""
 
 
 class Timed(Protocol):
-    """Anything that waits in the stack's timer queue."""
+    """Anything that waits in the layer's timer queue."""
 
     def on_timer(self, now: float) -> None:
         """The instant that was set has come."""
 
+    def __hash__(self) -> int: ...
+
 
 class ClientEntry(Timed, Protocol):
-    """What the stack's table of client transactions holds: a transaction, or what is left of it."""
+    """What stands in the table of client transactions: a transaction, or what is left of it."""
 
+    key: ClientKey
     flow: Flow
 
     def receive(self, response: Response, now: float) -> None:
         """A response with our branch came."""
 
     def on_flow_closed(self, now: float) -> None:
-        """The flow cannot carry anything any more."""
+        """The flow cannot carry anything any more. Without effect once the entry has ended."""
 
 
 class ServerEntry(Timed, Protocol):
-    """What the stack's table of server transactions holds: a transaction, or what is left of it."""
+    """What stands in the table of server transactions: a transaction, or what is left of it."""
 
+    key: ServerKey
+    merge_key: MergeKey | None
     flow: Flow
+    local_tag: str
+    state: State
 
     def receive(self, request: Request, now: float) -> None:
-        """The request came again, or the ACK to a response other than 2xx."""
+        """The request came again, or an ACK with its key."""
 
     def on_flow_closed(self, now: float) -> None:
-        """The flow cannot carry anything any more."""
-
-
-ClientKey = tuple[str, str]
-"Branch and method of CSeq (RFC 3261 §17.1.3)."
-ServerKey = tuple[str, ...]
-"Branch, sent-by and method (RFC 3261 §17.2.3); longer for RFC 2543."
-MergeKey = tuple[str, str, str]
-"From tag, Call-ID and CSeq of a request outside any dialog (RFC 3261 §8.2.2.2)."
+        """The flow cannot carry anything any more. Without effect once the entry has ended."""
 
 
 class ClientTransaction:
     """A request of ours that waits for its final response (RFC 3261 §17.1)."""
 
-    __slots__ = ("branch", "flow", "request", "state", "user")
+    __slots__ = ("branch", "flow", "key", "request", "state", "user")
 
     def __init__(self, request: Request, flow: Flow, branch: str, user: ClientUser) -> None:
         self.request = request
         "As it was given to `send_request`: without the Via that went out on top of it."
         self.flow = flow
         self.branch = branch
-        "Of our Via; the key to which responses match."
+        "Of our Via."
+        self.key: ClientKey = (branch, request.method)
         self.user = user
         self.state = State.TRYING
 
@@ -132,22 +135,35 @@ class ClientTransaction:
 class ServerTransaction:
     """A request of a peer that waits for our final response (RFC 3261 §17.2)."""
 
-    __slots__ = ("flow", "local_tag", "request", "state", "user")
+    __slots__ = ("abandoned", "flow", "key", "local_tag", "merge_key", "request", "state", "user")
 
-    def __init__(self, request: Request, flow: Flow, local_tag: str) -> None:
+    def __init__(
+        self, request: Request, key: ServerKey, merge_key: MergeKey | None, flow: Flow, local_tag: str
+    ) -> None:
         self.request = request
         "With `received` and `rport` recorded in its top Via."
+        self.key = key
+        self.merge_key = merge_key
         self.flow = flow
         "Where responses go: the way the request came (RFC 3581)."
         self.local_tag = local_tag
         "To tag of our responses: the request's own, or a new one."
         self.user: ServerUser | None = None
-        "Told of a CANCEL and of a missing ACK. While None, a CANCEL is answered with 487 by the stack."
+        "Told of a CANCEL and of a missing ACK. While None, the stack answers a CANCELled INVITE with 487."
         self.state = State.TRYING
+        self.abandoned = False
+        "True once the stack ended it by itself: CANCELled without a user, flow closed, answer too late."
+
+    def respond(self, response: Response, now: float) -> None:
+        """Send a response; to be called through `SipStack.respond`."""
+        raise NotImplementedError
+
+    def wait(self, now: float) -> None:
+        """The request was handed up."""
 
     @property
     def answerable(self) -> bool:
-        """True while a response can be sent: no final one was, and neither the flow nor the time ran out."""
+        """True while a response can be sent: no final one was, and neither flow nor time ran out."""
         return self.state is State.TRYING or self.state is State.PROCEEDING
 
     def acked(self) -> None:
