@@ -13,9 +13,9 @@ from functools import lru_cache
 
 from .errors import ParseError
 from .grammar import parse_host_port, quote
-from .number import number_of
+from .number import number_of, user_part
 from .trunk import TrunkConfig
-from .uri import Uri, escape_user
+from .uri import Uri
 
 __all__ = ["Identity", "Rewrites", "identity_of", "refuse_controls"]
 
@@ -75,12 +75,12 @@ def checked_host(text: str) -> str:
 
 def sip_uri(user: str, host: str) -> str:
     """`sip:user@host`, the user part escaped; without a user `sip:host`."""
-    return f"sip:{escape_user(user)}@{host}" if user else f"sip:{host}"
+    return f"sip:{user_part(user)}@{host}" if user else f"sip:{host}"
 
 
-def name_addr(display: str | None, uri: str) -> str:
-    """`"display" <uri>`, the display name quoted and escaped; none if empty."""
-    return f"{quote(display)} <{uri}>" if display else f"<{uri}>"
+def _prefix(display: str | None) -> str:
+    """What stands before `<uri>`: the display name quoted and escaped, or nothing."""
+    return f"{quote(display)} " if display else ""
 
 
 def identity_of(
@@ -103,7 +103,7 @@ def identity_of(
     if trunk is None:
         if why is not None:
             why["From"] = "the caller wants to stay anonymous (RFC 3323)" if private else "caller of the request"
-        return Identity(ANONYMOUS if private else name_addr(display, sip_uri(number, host)))
+        return Identity(ANONYMOUS if private else f"{_prefix(display)}<{sip_uri(number, host)}>")
     return _Policy(trunk, rewrites or Rewrites(), why).identity(number, display, private, host, target)
 
 
@@ -120,24 +120,24 @@ class _Policy:
     def identity(self, number: str, display: str | None, private: bool, host: str, target: Uri) -> Identity:
         trunk, rewrites = self._trunk, self._rewrites
         number = trunk.numbers.international(number)
-        shown = display if trunk.from_display == "caller" else trunk.from_display
+        shown = _prefix(display if trunk.from_display == "caller" else trunk.from_display)
         if trunk.from_host:
             host = target.host if trunk.from_host == "trunk" else trunk.from_host
         withheld = trunk.privacy == "always" or (private and trunk.privacy == "caller")
         pai = self._user("P-Asserted-Identity", trunk.pai, number, rewrites.pai, "rewrite_pai")
         rpi = self._user("Remote-Party-ID", trunk.rpi, number, rewrites.rpi, "rewrite_rpi")
         # A header that only a rewrite made has no display name (conformance D15).
-        pai_name = shown if trunk.pai and not withheld else None
-        rpi_name = shown if trunk.rpi and not withheld else None
+        pai_name = shown if trunk.pai and not withheld else ""
+        rpi_name = shown if trunk.rpi and not withheld else ""
         level = "full" if withheld else "off"
         return Identity(
             self._from(number, shown, host, withheld),
-            name_addr(pai_name, sip_uri(pai, host)) if pai else "",
-            f"{name_addr(rpi_name, sip_uri(rpi, host))};party=calling;screen=yes;privacy={level}" if rpi else "",
+            f"{pai_name}<{sip_uri(pai, host)}>" if pai else "",
+            f"{rpi_name}<{sip_uri(rpi, host)}>;party=calling;screen=yes;privacy={level}" if rpi else "",
             self._privacy() if withheld else "",
         )
 
-    def _from(self, number: str, shown: str | None, host: str, withheld: bool) -> str:
+    def _from(self, number: str, shown: str, host: str, withheld: bool) -> str:
         trunk, rewrite = self._trunk, self._rewrites.from_
         if withheld:
             given_way = "; rewrite_from gives way to it" if rewrite is not None else ""
@@ -158,7 +158,7 @@ class _Policy:
             if trunk.from_display != "caller":
                 rule += f"; display name: from_display of trunk {trunk.name}"
             self._why["From"] = rule
-        return name_addr(shown, sip_uri(user, host))
+        return f"{shown}<{sip_uri(user, host)}>"
 
     def _user(self, header: str, policy: str, number: str, rewrite: str | None, field: str) -> str:
         """The user part of `header` by policy ("", "caller" or fixed) and rewrite; "" for no header."""

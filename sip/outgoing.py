@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
 
 from .caller_id import Rewrites, checked_host, identity_of, refuse_controls, sip_uri
 from .errors import ParseError
@@ -21,9 +21,19 @@ __all__ = ["AutoAnswer", "BuiltInvite", "CallIntent", "HeaderReason", "Rewrites"
 ALLOW: Final = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO"
 
 _UNSAFE_IN_BRACKETS = re.compile(r"[<>\"\x00-\x20\x7f]").search
+_KEYS: Final = {
+    name: name.lower()
+    for name in (
+        *("Max-Forwards", "From", "To", "Call-ID", "CSeq", "Contact", "Allow", "Content-Type"),
+        *("P-Asserted-Identity", "Remote-Party-ID", "Privacy", "Answer-Mode", "Call-Info", "Alert-Info"),
+    )
+}
 _OURS: Final = frozenset(
-    "via route record-route from to call-id cseq contact max-forwards content-length content-type allow supported"
-    " require proxy-require authorization proxy-authorization p-asserted-identity remote-party-id privacy".split()
+    {
+        *("via", "route", "record-route", "from", "to", "call-id", "cseq", "contact", "max-forwards"),
+        *("content-length", "content-type", "allow", "supported", "require", "proxy-require"),
+        *("authorization", "proxy-authorization", "p-asserted-identity", "remote-party-id", "privacy"),
+    }
 )
 "Headers that `extra_headers` may not hold: they carry identity, routing or what we can do."
 
@@ -89,8 +99,7 @@ class CallIntent:
             refuse_controls(name, value)
 
 
-@dataclass(frozen=True, slots=True)
-class HeaderReason:
+class HeaderReason(NamedTuple):
     """One header of an INVITE and what made it. The first one of an INVITE is its "Request-URI"."""
 
     header: str
@@ -155,19 +164,22 @@ def build_invite(
         fields.append(("Privacy", identity.privacy))
     if intent.auto_answer is not None:
         fields.append(intent.auto_answer.header(f"sip:{domain}"))
-    fields.extend(intent.extra_headers)
+    if intent.extra_headers:
+        fields.extend([(name, encode_text(value)) for name, value in intent.extra_headers])
     fields.append(("Allow", ALLOW))
     if body:
         fields.append(("Content-Type", "application/sdp"))
-    uri = str(target)
-    if _UNSAFE_IN_BRACKETS(uri):
+    # Every text above was checked, so the lines need no second look.
+    names = [_KEYS.get(name) or canonical_name(name) for name, _ in fields]
+    headers = Headers.from_lines(names, [f"{name}: {value}" for name, value in fields])
+    request = Request("INVITE", target, headers, body)
+    if _UNSAFE_IN_BRACKETS(request.uri):
         raise ValueError("target: not a URI")
-    request = Request("INVITE", target, Headers(fields), body)
-    request.headers.views["call-id"] = call_id
-    request.headers.views["cseq"] = CSeq(cseq, "INVITE")
+    headers.views["call-id"] = call_id
+    headers.views["cseq"] = CSeq(cseq, "INVITE")
     if why is None:
         return BuiltInvite(request)
-    return BuiltInvite(request, _explained(intent, trunk, uri, fields, why, through))
+    return BuiltInvite(request, _explained(intent, trunk, request.uri, fields, why, through))
 
 
 def _in_brackets(contact: str) -> str:
@@ -180,14 +192,22 @@ def _in_brackets(contact: str) -> str:
 def _to_uri(intent: CallIntent, trunk: TrunkConfig | None, target: Uri, domain: str) -> str:
     """Whom the call is for: the Request-URI at a trunk; the callee itself where that is a phone's contact."""
     if trunk is not None:
-        return str(target.without_parameters())
+        return _plain(target)
     callee = intent.callee
     if callee[:5].lower().startswith(("sip:", "sips:")):
         try:
-            return str(Uri.parse(encode_text(callee)).without_parameters())
+            return _plain(Uri.parse(encode_text(callee)))
         except ParseError as error:
             raise ValueError(f"callee: {error.reason}") from None
     return sip_uri(number_of(callee), checked_host(domain))
+
+
+def _plain(uri: Uri) -> str:
+    """The URI without password, parameters and headers, which have no place in a To (RFC 3261 §19.1.1)."""
+    if uri.opaque:
+        return str(uri)
+    host = uri.host if uri.port is None else f"{uri.host}:{uri.port}"
+    return f"{uri.scheme}:{host}" if uri.user is None else f"{uri.scheme}:{uri.user}@{host}"
 
 
 _FIXED_RULES: Final = {

@@ -12,9 +12,9 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import Final, Literal
 
 from .errors import ParseError
-from .grammar import encode_text, parse_host_port
-from .number import NumberFormat, NumberPlan, number_of
-from .uri import Uri, escape_user
+from .grammar import parse_host_port
+from .number import NumberFormat, NumberPlan, number_of, user_part
+from .uri import Uri
 
 __all__ = [
     "CallRate",
@@ -191,7 +191,7 @@ def dialled_number(trunk: TrunkConfig, callee: str) -> str:
 
 def request_uri(trunk: TrunkConfig, callee: str, host: Uri) -> Uri:
     """The Request-URI of a call to `callee` at `host`, one of `trunk.targets`. ValueError as above."""
-    user = encode_text(escape_user(dialled_number(trunk, callee)))
+    user = user_part(dialled_number(trunk, callee))
     return Uri(host.scheme, user or None, None, host.host, host.port, host.parameters)
 
 
