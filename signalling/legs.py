@@ -146,7 +146,6 @@ class Leg:
         self.on_close: Callable[[Leg], None] | None = None
         self._sip = sip
         self._post = post
-        media.on_timeout = self._on_silence
         media.on_dtmf = self._on_digit
 
     def hear(self, event: object) -> None:
@@ -188,11 +187,13 @@ class Leg:
         else:
             sdp = self.media.create_answer(other)
         self.call = call.accept(self._sip.now(), sdp)
+        self.media.on_timeout = self._on_silence  # only now: a phone that rings need not send anything
         self._sip.pump()
 
     def answered(self, call: Call) -> None:
         """One of the attempts was answered: the others are cancelled (RFC 3326)."""
         self.call = call
+        self.media.on_timeout = self._on_silence
         self.cancel_attempts('SIP;cause=200;text="Call completed elsewhere"', but=call)
         self.attempts = []
 
