@@ -32,6 +32,7 @@ from .events import (
 )
 from .incoming import IncomingCall
 from .outgoing import OutgoingCall
+from .refusal import Refusal, refusal
 
 __all__ = [
     "Answered",
@@ -50,6 +51,7 @@ __all__ = [
     "Listener",
     "NoAck",
     "OutgoingCall",
+    "Refusal",
     "ReinviteAnswered",
     "ReinviteCancelled",
     "ReinviteFailed",
@@ -58,4 +60,5 @@ __all__ = [
     "RequestReceived",
     "Respond",
     "Ringing",
+    "refusal",
 ]

@@ -39,7 +39,7 @@ class CallGone(CallStateError):
 
 @dataclass(frozen=True, slots=True)
 class Ringing:
-    """A 101 to 199 response came; `sdp` is early media of the fork that `response` names by its To tag."""
+    """A 101 to 199 came, first or repeated; `sdp` is early media of the fork that the To tag of `response` names."""
 
     call: OutgoingCall
     status: int
@@ -50,7 +50,7 @@ class Ringing:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The first 2xx came. It was ACKed already, unless `needs_ack`: then `sdp` is an offer and Call.ack() must follow.
+    """The first 2xx came. It was ACKed, unless `needs_ack`: then `sdp` is an offer and Call.ack() must follow.
 
     `sdp` is the answer of the 2xx, or the last early one of the same fork if the 2xx carries none.
     """
@@ -64,8 +64,10 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The call will not be answered. `status` is 408 for "timeout", 503 for "transport", 487 for "cancelled"
-    where no response says it."""
+    """The call will not be answered.
+
+    Where no response says it, `status` is 408 for "timeout", 503 for "transport" and 487 for "cancelled".
+    """
 
     call: OutgoingCall
     status: int
@@ -83,7 +85,10 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """The caller gave up (CANCEL, or BYE on the early dialog); 487 was sent. `reason`: its Reason header, raw."""
+    """The caller gave up, by CANCEL or by BYE on the early dialog, and got 487; or its connection closed.
+
+    `reason`: the Reason header of that request, raw.
+    """
 
     call: IncomingCall
     reason: str | None
@@ -91,7 +96,7 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True)
 class Confirmed:
-    """The ACK of our 2xx (to the first INVITE or to a re-INVITE) came; `sdp` is the answer if our 2xx made the offer."""
+    """The ACK of our 2xx, to the first INVITE or a re-INVITE, came; `sdp` is the answer if our 2xx was the offer."""
 
     call: Call
     sdp: str | None
@@ -99,7 +104,7 @@ class Confirmed:
 
 @dataclass(frozen=True, slots=True)
 class NoAck:
-    """No ACK came for our 2xx within 64*T1: a BYE was sent (RFC 3261 13.3.1.4). Ended(by="timeout") follows."""
+    """No ACK came for our 2xx within 64*T1: a BYE is sent (RFC 3261 13.3.1.4). Ended(by="timeout") follows."""
 
     call: Call
 
@@ -129,14 +134,18 @@ class ReinviteAnswered:
     """Our re-INVITE got its 2xx, ACKed unless `needs_ack`: then `sdp` is an offer and ack() must follow."""
 
     call: Call
-    sdp: str | None
+    sdp: str
     response: Response
     needs_ack: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ReinviteFailed:
-    """Our re-INVITE was refused, or overtaken by the other side's (491): the session stays as last agreed."""
+    """Our re-INVITE came to nothing: the session stays as last agreed.
+
+    491 also where the other side's re-INVITE overtook it, 488 for a 2xx without a description, 408 and 503 for no
+    answer at all.
+    """
 
     call: Call
     status: int
@@ -154,7 +163,10 @@ class Respond(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RequestReceived:
-    """An in-dialog request for the user (INFO, unless CallCore was told more); `respond` must be called, at once or later."""
+    """An in-dialog request for the user (INFO, unless CallCore was told more).
+
+    `respond` must be called, at once or later.
+    """
 
     call: Call
     request: Request
@@ -163,7 +175,7 @@ class RequestReceived:
 
 @dataclass(frozen=True, slots=True)
 class RequestAnswered:
-    """The final answer to a send(); `status` is 408 or 503 with no `response` for a time-out or a transport failure."""
+    """The final answer to a send(). Without one `status` is 408 (time-out) or 503 (transport failure)."""
 
     call: Call
     method: str
@@ -173,10 +185,11 @@ class RequestAnswered:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The call is over; no verb does anything any more. `reason`: the Reason header of the BYE received, raw, or ours.
+    """The call is over; its verbs do nothing any more. `reason`: the Reason header of the BYE, raw, theirs or ours.
 
-    by: "remote" (its BYE, or 481 to a request of ours), "local" (bye(): comes with the BYE's final answer or its
-    time-out), "timeout" (no ACK, or no answer to a re-INVITE), "transport" (the only way to the peer is closed).
+    by: "remote" (its BYE, or 481 to a request of ours), "local" (bye() was called: comes with the final answer to the
+    BYE, its time-out, or a BYE that crosses it), "timeout" (no ACK, or no answer to a re-INVITE), "transport" (the
+    connection closed under a re-INVITE).
     """
 
     call: Call
