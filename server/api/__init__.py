@@ -1,0 +1,1 @@
+"""The REST APIs: one dialect a file, each a view of the same live sessions."""

@@ -1,0 +1,340 @@
+"""The PBX dialect: `/api/sessions` and its neighbours (conformance D1-D26)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated
+
+import structlog
+from pydantic import BaseModel, ConfigDict, Field
+
+from signalling import DryRun, OriginateRequest, SignallingError, UnknownSession, may_see
+
+from ..errors import ApiError, bad_request, refused
+from ..fields import Printable
+from .idempotency import MAX_KEY_LENGTH, IdempotencyStore
+from .live import CallView, LiveSessions, SessionView
+from .openapi import Call, Dialect, Header, operation, operations_of
+
+log = structlog.get_logger("server.api.pbx")
+
+TAG = "PBX call sessions"
+MAX_ID = 128  # characters; longer than any id that we give
+
+Short = Annotated[str, Field(min_length=1, max_length=128), Printable]
+UserPart = Annotated[str, Field(min_length=1, max_length=16), Printable]
+
+IDEMPOTENCY_KEY = Header(
+    "Idempotency-Key",
+    "Any text of the client's making. A second request with the same key and the same content gets the first"
+    " one's answer and dials nothing; with other content it gets 422. Kept for 24 hours.",
+    MAX_KEY_LENGTH,
+)
+
+
+class AdditionalHeader(StrEnum):
+    """The header that makes a phone answer by itself (D5)."""
+
+    ANSWER_MODE = "ANSWER_MODE"
+    CALL_INFO = "CALL_INFO"
+    ALERT_INFO_AUTO_ANSWER_DELAY0 = "ALERT_INFO_AUTO_ANSWER_DELAY0"
+    ALERT_INFO_AUTO_ANSWER = "ALERT_INFO_AUTO_ANSWER"
+    ALERT_INFO_INTERCOM = "ALERT_INFO_INTERCOM"
+
+
+class HeaderDirection(StrEnum):
+    """Whose INVITE gets the additional header (D6)."""
+
+    CALLER = "CALLER"
+    CALLEE = "CALLEE"
+    ALL = "ALL"
+
+
+class CreateSession(BaseModel):
+    """A call to make (D3). Unknown fields are ignored; null stands for an absent optional field."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", use_attribute_docstrings=True)
+
+    caller: Annotated[str, Field(min_length=1, max_length=256), Printable]
+    "Extension or number that is rung first."
+    callee: Annotated[str, Field(min_length=1, max_length=256), Printable]
+    "Extension or number that is rung once the caller has answered."
+    send_sdp: bool
+    "true: the caller's INVITE carries our offer; false: it carries none, and the caller offers (D12)."
+    caller_display_name: Annotated[str, Field(max_length=1024), Printable] | None = None
+    trunk: Annotated[str, Field(min_length=1, max_length=64), Printable] | None = None
+    "Name of the trunk to use for what is not an extension."
+    rewrite_from: UserPart | None = None
+    "User part of From on calls through `trunk`; ignored without one (D14)."
+    rewrite_pai: UserPart | None = None
+    "User part of P-Asserted-Identity on calls through `trunk`; the header is added if need be (D15)."
+    rewrite_rpi: UserPart | None = None
+    "User part of Remote-Party-ID on calls through `trunk`; the header is added if need be (D15)."
+    user_data: Annotated[str, Field(max_length=128), Printable] | None = None
+    "Kept with the call record."
+    target: Short | None = None
+    "Contact URI or host:port of the one phone of the caller that rings (D21)."
+    target_instance_id: Short | None = None
+    "`+sip.instance` of the one phone of the caller that rings (D21)."
+    target_extension_number: Short | None = None
+    "Extension whose phones ring in the caller's place (D21)."
+    additional_header: AdditionalHeader | None = None
+    header_direction: HeaderDirection | None = None
+    "CALLER if left out (D13); ignored without `additional_header`."
+
+
+class CreateQuery(BaseModel):
+    """How to create."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    dry_run: bool = False
+    "1: say what would be sent, and send nothing."
+
+
+class ListQuery(BaseModel):
+    """Which part of a list (D23)."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    skip: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
+    "How many to leave out."
+    top: Annotated[int, Field(ge=0, le=1000)] = 100
+    "How many to give at most."
+
+
+class CallItem(BaseModel):
+    """One caller-callee pair (D2)."""
+
+    caller: str
+    caller_display_name: str | None
+    callee: str
+    trunk: str | None
+    started_at: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+    talking_time: int
+
+
+class SessionItem(BaseModel):
+    """A session with its calls (D4)."""
+
+    id: str
+    calls: list[CallItem]
+
+
+class SessionList(BaseModel):
+    """Active sessions, oldest first; `count` is their total whatever part is shown (D1)."""
+
+    count: Annotated[int, Field(json_schema_extra={"format": "int64"})]
+    items: list[SessionItem]
+
+
+class SessionId(BaseModel):
+    """The session that was created or commanded."""
+
+    id: str
+
+
+class DryRunHeader(BaseModel):
+    """One header of an INVITE and what made it."""
+
+    header: str
+    value: str
+    rule: str
+
+
+class DryRunSkipped(BaseModel):
+    """A trunk that was not chosen."""
+
+    trunk: str
+    reason: str
+
+
+class DryRunLeg(BaseModel):
+    """One INVITE that would be sent."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    role: str
+    "CALLER or CALLEE."
+    trunk: str | None
+    why: str
+    "What led to this way."
+    invite: str
+    "The whole message."
+    headers: list[DryRunHeader]
+    why_not: list[DryRunSkipped]
+    also: list[str]
+    "Other Request-URIs that would ring at the same time."
+
+
+class DryRunReport(BaseModel):
+    """What a request would send; nothing was sent."""
+
+    dry_run: bool
+    legs: list[DryRunLeg]
+    notes: list[str]
+
+
+class ErrorBody(BaseModel):
+    """Every error of this dialect (D22)."""
+
+    error_code: str
+    "For programs: upper case, stable."
+    message: str
+    "For people: names the field at fault."
+
+
+class PbxApi:
+    """Translates requests of the dialect into commands on live sessions; holds no call logic."""
+
+    def __init__(self, live: LiveSessions, *, clock: Callable[[], float]) -> None:
+        self._live = live
+        self._clock = clock
+        self._created: IdempotencyStore[SessionId] = IdempotencyStore()
+
+    def dialect(self) -> Dialect:
+        """The routes of this API."""
+        return Dialect(TAG, "Calls between two numbers, made and watched.", operations_of(self), _error, ErrorBody)
+
+    @operation("GET", "/api/sessions", summary="List current active call sessions", tag=TAG, errors=(400,))
+    async def list_sessions(self, call: Call, query: ListQuery) -> SessionList:
+        """Active sessions only, oldest first: an admin's token sees all, another one those that it created."""
+        active = [session for session in self._live.sessions() if may_see(call.principal, session.host)]
+        part = active[query.skip : query.skip + query.top]
+        return SessionList(count=len(active), items=[_session_item(session) for session in part])
+
+    @operation(
+        "POST",
+        "/api/sessions",
+        summary="Create call session",
+        tag=TAG,
+        errors=(400, 403, 404, 409, 413, 422, 503),
+        headers=(IDEMPOTENCY_KEY,),
+    )
+    async def create_session(self, call: Call, query: CreateQuery, body: CreateSession) -> SessionId | DryRunReport:
+        """Rings the caller, on answer the callee, and joins them. Answers at once, before anybody has."""
+        principal = call.principal
+        request = OriginateRequest(**body.model_dump(mode="json"))
+        key = _idempotency_key(call)
+        if query.dry_run:
+            report = await self._live.dry_run(request, principal)
+            return _report(report)
+
+        async def originate() -> SessionId:
+            try:
+                session = await self._live.originate(request, principal)
+            except SignallingError as error:
+                raise refused(error) from error
+            log.info("session_created", session=session.id, by=principal.name)
+            return SessionId(id=session.id)
+
+        if key is None:
+            return await originate()
+        scope = (principal.kind, principal.name, "create")
+        return await self._created.once(scope, key, body.model_dump_json(), originate, now=self._clock())
+
+    @operation(
+        "GET",
+        "/api/sessions/directly",
+        summary="Create call session by an extension's password",
+        tag=TAG,
+        errors=(501,),
+    )
+    async def create_directly(self, call: Call) -> SessionId:
+        """Not offered: a password in a URL ends up in logs and histories. Use POST /api/sessions."""
+        raise ApiError(
+            501, "NOT_IMPLEMENTED", "a password does not belong in a URL; use POST /api/sessions with a token"
+        )
+
+    @operation("GET", "/api/sessions/{id}", summary="Retrieve call session by ID", tag=TAG, errors=(404,))
+    async def get_session(self, call: Call) -> SessionItem:
+        """An ended session is found, in its last state, while it is retained."""
+        return _session_item(self._session(call))
+
+    @operation("POST", "/api/sessions/{id}/destroy", summary="End call session", tag=TAG, errors=(404, 409))
+    async def destroy_session(self, call: Call) -> SessionId:
+        """Hangs up every leg."""
+        session = self._session(call)
+        await session.hang_up("ended through the API")
+        return SessionId(id=session.id)
+
+    @operation("POST", "/api/sessions/{id}/hold", summary="Hold call session", tag=TAG, errors=(404, 409))
+    async def hold_session(self, call: Call) -> SessionId:
+        """Stops the media of every leg."""
+        session = self._session(call)
+        await session.hold()
+        return SessionId(id=session.id)
+
+    @operation("POST", "/api/sessions/{id}/unhold", summary="Resume held call session", tag=TAG, errors=(404, 409))
+    async def unhold_session(self, call: Call) -> SessionId:
+        """Lets the media of every leg go on."""
+        session = self._session(call)
+        await session.unhold()
+        return SessionId(id=session.id)
+
+    @operation("POST", "/api/sessions/{id}/refer", summary="Transfer call session", tag=TAG, errors=(404, 501))
+    async def refer_session(self, call: Call) -> SessionId:
+        """Not offered yet."""
+        self._session(call)
+        raise ApiError(501, "NOT_IMPLEMENTED", "transfer is not implemented yet")
+
+    def _session(self, call: Call) -> SessionView:
+        session_id = call.path["id"]
+        session = self._live.get(session_id) if len(session_id) <= MAX_ID else None
+        if session is None or not may_see(call.principal, session.host):
+            raise UnknownSession("there is no session of that id")
+        return session
+
+
+def timestamp(at: datetime) -> str:
+    """RFC 3339 in UTC with whole seconds (G3)."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _session_item(session: SessionView) -> SessionItem:
+    return SessionItem(id=session.id, calls=[_call_item(call) for call in session.calls])
+
+
+def _call_item(call: CallView) -> CallItem:
+    return CallItem(
+        caller=call.caller,
+        caller_display_name=call.caller_display_name,
+        callee=call.callee,
+        trunk=call.trunk,
+        started_at=timestamp(call.started_at),
+        talking_time=call.talking_time_s,
+    )
+
+
+def _report(report: DryRun) -> DryRunReport:
+    return DryRunReport(
+        dry_run=True,
+        legs=[
+            DryRunLeg(
+                role=leg.role,
+                trunk=leg.trunk,
+                why=leg.why,
+                invite=leg.invite,
+                headers=[DryRunHeader(header=h, value=v, rule=r) for h, v, r in leg.headers],
+                why_not=[DryRunSkipped(trunk=t, reason=r) for t, r in leg.why_not],
+                also=list(leg.also),
+            )
+            for leg in report.legs
+        ],
+        notes=list(report.notes),
+    )
+
+
+def _idempotency_key(call: Call) -> str | None:
+    key = call.headers.get(IDEMPOTENCY_KEY.name)
+    if key is None:
+        return None
+    if not 1 <= len(key) <= MAX_KEY_LENGTH or not key.isascii() or not key.isprintable():
+        raise bad_request(f"Idempotency-Key: 1 to {MAX_KEY_LENGTH} printable ASCII characters")
+    return key
+
+
+def _error(_status: int, code: str, message: str) -> BaseModel:
+    return ErrorBody(error_code=code, message=message)
