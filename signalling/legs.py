@@ -90,6 +90,7 @@ class PassThrough:
 
     codecs: tuple[Codec, ...] = ()
     events: tuple[Codec, ...] = ()
+    ptime_ms: int | None = None
     direction = "sendrecv"
     remote_direction = "sendrecv"
     on_hold = False
