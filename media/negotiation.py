@@ -237,6 +237,13 @@ class Negotiation:
         return self._agreed.remote if self._agreed else None
 
     @property
+    def on_hold(self) -> bool:
+        """True if the remote party does not want to hear us, by its offer under way or the agreement."""
+        if self._received:
+            return not self._received.direction & RECEIVE
+        return self._agreed is not None and self._agreed.on_hold
+
+    @property
     def local_sdp(self) -> str | None:
         """Our last description, sent or agreed."""
         if self._offer:

@@ -84,8 +84,7 @@ class SdpLeg:
     @property
     def on_hold(self) -> bool:
         """True if the remote party does not want to hear us."""
-        agreed = self._negotiation.agreement
-        return agreed is not None and agreed.on_hold
+        return self._negotiation.on_hold
 
     @property
     def agreed(self) -> bool:

@@ -1,0 +1,143 @@
+"""A media engine without sockets: real offer/answer, and a record of what was joined to what."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from media import LegStats, MediaError, MediaLeg, NoPortsLeft
+from media.codecs import policy_of
+from media.negotiation import Negotiation
+from media.sdp_leg import SdpLeg
+
+DEFAULT_CODECS = ("PCMU", "PCMA", "G722", "opus")
+
+
+class FakeMediaLeg(SdpLeg):
+    """A leg that negotiates and nothing else."""
+
+    __slots__ = ("attached", "closed", "digits", "peer_host", "port", "stats")
+
+    def __init__(self, leg_id: str, negotiation: Negotiation, host: str, port: int, peer_host: str | None) -> None:
+        super().__init__(leg_id, negotiation)
+        self.port = port
+        self.peer_host = peer_host
+        self.closed = False
+        self.attached: FakeAttachment | None = None
+        self.digits = ""
+        "All that `send_dtmf` was asked to send."
+        self.stats = LegStats((host, port), None)
+
+    def send_dtmf(self, digits: str, duration_ms: int = 160) -> None:
+        """Remember the digits. Raises MediaError if none can be sent."""
+        if not self.events:
+            raise MediaError("telephone-event was not negotiated")
+        self.digits += digits
+
+    def close(self) -> None:
+        """Free the port."""
+        self.closed = True
+        if self.attached is not None:
+            self.attached.close()
+
+    # What a test does in place of the network.
+
+    def press(self, digit: str, duration_ms: int = 100) -> None:
+        """The remote party sent a digit."""
+        if self.on_dtmf is not None:
+            self.on_dtmf(self, digit, duration_ms)
+
+    def fall_silent(self, reason: str = "no RTP for 60 s") -> None:
+        """No RTP came for too long."""
+        if self.on_timeout is not None:
+            self.on_timeout(self, reason)
+
+
+class FakeAttachment:
+    """A bridge (two legs) or a player (one)."""
+
+    __slots__ = ("kind", "legs")
+
+    def __init__(self, kind: str, *legs: FakeMediaLeg) -> None:
+        self.kind = kind
+        "bridge, echo, tone or ringback."
+        self.legs = legs
+        for leg in legs:
+            if leg.attached is not None:
+                leg.attached.close()
+            leg.attached = self
+
+    def close(self) -> None:
+        """Detach."""
+        for leg in self.legs:
+            if leg.attached is self:
+                leg.attached = None
+
+
+class FakeMediaEngine:
+    """The surface of `MediaEngine`; `legs` are all ever made, in order."""
+
+    def __init__(self, *, host: str = "192.0.2.1", ports: int = 1000, codecs: Sequence[str] = DEFAULT_CODECS) -> None:
+        self.legs: list[FakeMediaLeg] = []
+        self.closed = False
+        self._host = host
+        self._ports = ports
+        self._codecs = tuple(codecs)
+
+    @property
+    def live(self) -> list[FakeMediaLeg]:
+        """Legs not closed."""
+        return [leg for leg in self.legs if not leg.closed]
+
+    def create_leg(self, *, codecs: Sequence[str] | None = None, peer_host: str | None = None) -> FakeMediaLeg:
+        """A new leg, on ports 40000, 40002, ... Raises NoPortsLeft."""
+        if len(self.live) >= self._ports:
+            raise NoPortsLeft("no RTP port is free")
+        number = len(self.legs)
+        port = 40000 + 2 * number
+        negotiation = Negotiation(policy_of(codecs or self._codecs), self._host, port, 1000 + number)
+        leg = FakeMediaLeg(f"leg-{number}", negotiation, self._host, port, peer_host)
+        self.legs.append(leg)
+        return leg
+
+    def bridge(self, a: MediaLeg, b: MediaLeg) -> FakeAttachment:
+        """Join two legs; the same attachment again if they are joined already."""
+        assert isinstance(a, FakeMediaLeg)
+        assert isinstance(b, FakeMediaLeg)
+        joined = a.attached
+        if joined is not None and joined is b.attached:
+            return joined
+        return FakeAttachment("bridge", a, b)
+
+    def echo(self, leg: MediaLeg, prompt: bool = True) -> FakeAttachment:
+        """Attach an echo."""
+        return self._play("echo", leg)
+
+    def tone(self, leg: MediaLeg, hz: int = 1000) -> FakeAttachment:
+        """Attach a tone."""
+        return self._play("tone", leg)
+
+    def ringback(self, leg: MediaLeg) -> FakeAttachment:
+        """Attach the ringing tone."""
+        return self._play("ringback", leg)
+
+    def counts(self) -> dict[str, int]:
+        """As `MediaEngine.counts`."""
+        attached = {id(leg.attached): leg.attached for leg in self.live if leg.attached is not None}
+        bridges = sum(each.kind == "bridge" for each in attached.values())
+        return {
+            "legs": len(self.live),
+            "bridges": bridges,
+            "players": len(attached) - bridges,
+            "ports": 2 * len(self.live),
+            "ports_resting": 0,
+        }
+
+    def close(self) -> None:
+        """Close every leg."""
+        self.closed = True
+        for leg in self.live:
+            leg.close()
+
+    def _play(self, kind: str, leg: MediaLeg) -> FakeAttachment:
+        assert isinstance(leg, FakeMediaLeg)
+        return FakeAttachment(kind, leg)
