@@ -1,0 +1,1 @@
+"""Measures Ringway beside its peers on one machine: `python -m bench` (or `make bench`)."""

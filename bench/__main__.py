@@ -1,0 +1,102 @@
+"""`python -m bench`: every figure of every device, peers in turn, as a table."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Callable
+
+from . import machine
+from .devices import Device, RingwayAnchored, RingwayBypass, Sippy, install_sippy
+from .machine import Cores
+from .measures import (
+    QUICK,
+    Effort,
+    added_latency,
+    cpu_ms_a_call,
+    memory_kb_a_held_call,
+    most_calls_a_second,
+)
+from .table import Table
+
+INSIDE = "RINGWAY_BENCH_INSIDE"
+DEVICES: dict[str, type[Device]] = {"sippy": Sippy, "bypass": RingwayBypass, "anchor": RingwayAnchored}
+CPU = "CPU ms a call at 50 calls/s"
+RAMP = "most calls/s on one core"
+P50 = "added set-up latency p50, ms"
+P99 = "added set-up latency p99, ms"
+MEMORY = "KB a held call"
+Measure = Callable[[Device, Cores, Effort, Table], None]
+
+
+def measure_cpu(device: Device, cores: Cores, effort: Effort, table: Table) -> None:
+    table.add(CPU, device.name, cpu_ms_a_call(device, cores, effort))
+
+
+def measure_ramp(device: Device, cores: Cores, effort: Effort, table: Table) -> None:
+    table.add(RAMP, device.name, most_calls_a_second(device, cores, effort))
+
+
+def measure_latency(device: Device, cores: Cores, effort: Effort, table: Table) -> None:
+    latency = added_latency(device, cores, effort)
+    table.add(P50, device.name, latency.p50_ms)
+    table.add(P99, device.name, latency.p99_ms)
+
+
+def measure_memory(device: Device, cores: Cores, effort: Effort, table: Table) -> None:
+    table.add(MEMORY, device.name, memory_kb_a_held_call(device, cores, effort))
+
+
+MEASURES: dict[str, Measure] = {
+    "cpu": measure_cpu,
+    "ramp": measure_ramp,
+    "latency": measure_latency,
+    "memory": measure_memory,
+}
+
+
+def main() -> int:
+    arguments = read_arguments()
+    if shutil.which("sipp") is None:
+        print("bench: needs sipp (Debian: apt-get install sip-tester)", file=sys.stderr)
+        return 2
+    if not os.environ.get(INSIDE):
+        if "sippy" in arguments.devices:
+            install_sippy()
+        os.environ[INSIDE] = "1"
+        status = machine.run_in_namespace([sys.executable, "-m", "bench", *sys.argv[1:]])
+        if status is not None:
+            return status
+        print("bench: no private network (needs root and iproute2); using this machine's loopback", file=sys.stderr)
+    machine.raise_file_limit()
+    effort = QUICK if arguments.quick else Effort()
+    print(run(arguments.devices, arguments.only, effort).markdown())
+    return 0
+
+
+def read_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="bench", description="Measure Ringway beside Sippy B2BUA.")
+    parser.add_argument("--quick", action="store_true", help="one short repeat of each figure")
+    parser.add_argument("--devices", nargs="+", choices=list(DEVICES), default=list(DEVICES))
+    parser.add_argument("--only", nargs="+", choices=list(MEASURES), default=list(MEASURES))
+    return parser.parse_args()
+
+
+def run(devices: list[str], measures: list[str], effort: Effort) -> Table:
+    """Each figure, repeat after repeat, the devices in turn, each freshly started."""
+    cores = Cores.of_this_machine()
+    kinds = [DEVICES[name] for name in devices]
+    table = Table([kind.name for kind in kinds], Sippy.name)
+    for measure in measures:
+        for repeat in range(effort.repeats):
+            for kind in kinds:
+                print(f"  {measure} {repeat + 1}/{effort.repeats}: {kind.name}", file=sys.stderr)
+                with kind(cores) as device:
+                    MEASURES[measure](device, cores, effort, table)
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(main())
