@@ -7,13 +7,13 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
-from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Network
 from typing import Final, Literal
 
 from .errors import ParseError
 from .grammar import parse_host_port
 from .number import NumberFormat, NumberPlan, number_of, user_part
+from .source import address_of
 from .uri import Uri
 
 __all__ = [
@@ -198,29 +198,18 @@ def request_uri(trunk: TrunkConfig, callee: str, host: Uri) -> Uri:
 # ------------------------------------------------------------------------------------------------------ who c
 
 
-@lru_cache(maxsize=4096)
-def _address(ip: str) -> IPv4Address | IPv6Address | None:
-    try:
-        address = ip_address(ip)
-    except ValueError:
-        return None
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        return address.ipv4_mapped  # what a dual-stack socket calls an IPv4 peer
-    return address
-
-
 def matches_source(trunk: TrunkConfig, ip: str) -> bool:
     """Whether a message from `ip` belongs to `trunk`. A trunk without inbound_sources matches nothing.
 
     The address of the packet is all that counts: From, Contact and Via are what anybody writes into them.
     """
-    address = _address(ip)
+    address = address_of(ip)
     return address is not None and any(address in network for network in trunk.inbound_sources)
 
 
 def trunk_for_source(trunks: Iterable[TrunkConfig], ip: str) -> TrunkConfig | None:
     """The trunk whose most specific range holds `ip`; the first one on a tie."""
-    address = _address(ip)
+    address = address_of(ip)
     if address is None:
         return None
     best: TrunkConfig | None = None
