@@ -2,6 +2,19 @@
 
 from __future__ import annotations
 
+from .b2bua import (
+    ANSWERED_ELSEWHERE,
+    forwarded_hops,
+    headers_to_cross,
+    info_to_cross,
+    loop_status,
+    progress_to_cross,
+    reason_header,
+    reason_to_cross,
+    reasons_of,
+    status_of_reason,
+    status_to_cross,
+)
 from .calls import (
     Answered,
     Authorize,
@@ -19,6 +32,7 @@ from .calls import (
     Listener,
     NoAck,
     OutgoingCall,
+    Refusal,
     ReinviteAnswered,
     ReinviteCancelled,
     ReinviteFailed,
@@ -27,7 +41,9 @@ from .calls import (
     RequestReceived,
     Respond,
     Ringing,
+    refusal,
 )
+from .dialog import Dialog
 from .digest import DigestClient, DigestServer, Ha1Lookup, Verdict, credentials
 from .errors import ParseError, SipError
 from .grammar import quote
@@ -57,6 +73,7 @@ from .trunk import (
 from .uri import Uri, escape_user
 
 __all__ = [
+    "ANSWERED_ELSEWHERE",
     "REASON_PHRASES",
     "Address",
     "Answered",
@@ -76,6 +93,7 @@ __all__ = [
     "CallStateError",
     "Cancelled",
     "Confirmed",
+    "Dialog",
     "DigestClient",
     "DigestServer",
     "Ended",
@@ -93,6 +111,7 @@ __all__ = [
     "OutgoingCall",
     "ParseError",
     "Reason",
+    "Refusal",
     "Registrar",
     "RegistrarLimits",
     "Registration",
@@ -119,11 +138,22 @@ __all__ = [
     "credentials",
     "dialled_number",
     "escape_user",
+    "forwarded_hops",
+    "headers_to_cross",
+    "info_to_cross",
+    "loop_status",
     "matches_source",
     "parse_addresses",
     "parse_message",
+    "progress_to_cross",
     "quote",
+    "reason_header",
+    "reason_to_cross",
+    "reasons_of",
+    "refusal",
     "request_uri",
     "response_to",
+    "status_of_reason",
+    "status_to_cross",
     "trunk_for_source",
 ]

@@ -13,10 +13,7 @@ if TYPE_CHECKING:
     from .message import Message, Response
     from .uri import Uri
 
-__all__ = ["Dialog", "DialogId"]
-
-DialogId = tuple[str, str, str]
-"Call-ID, our tag, the peer's tag (empty if it sent none)."
+__all__ = ["Dialog"]
 
 MAX_ROUTES: Final = 32
 "Record-Routes taken from a peer; each is sent back in every request of the dialog."
@@ -131,8 +128,8 @@ class Dialog:
         )
 
     @property
-    def id(self) -> DialogId:
-        """The key of the dialog in the stack."""
+    def id(self) -> tuple[str, str, str]:
+        """The key of the dialog in the stack: Call-ID, our tag, the peer's tag (empty if it sent none)."""
         return (self.call_id, self.local_tag, self.remote_tag)
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal
 
+from ..b2bua import ANSWERED_ELSEWHERE
 from ..dialog import Dialog
 from ..message import Request, Response, response_to
 from ..offer_answer import Turn, session_description
@@ -305,7 +306,3 @@ class AnsweredInvite:
 
     def on_failure(self, transaction: ClientTransaction, failure: Failure, now: float) -> None:
         """ClientUser: nothing can fail after a 2xx."""
-
-
-ANSWERED_ELSEWHERE: Final = 'SIP;cause=200;text="Call completed elsewhere"'
-"Reason of the BYE to a fork that answered too late (RFC 3326 section 3.1)."
