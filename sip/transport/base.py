@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 MAX_UNRELIABLE_REQUEST = 1300
@@ -102,3 +104,16 @@ FlowHandler = Callable[[Flow], None]
 def host_port(host: str, port: int) -> str:
     """`host:port` as Via and Contact want it: IPv6 addresses in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+@lru_cache(maxsize=1024)
+def canonical_address(host: str) -> str:
+    """An IP address as the kernel spells it, so that both name the same flow."""
+    return str(ipaddress.ip_address(host))
+
+
+@lru_cache(maxsize=1024)
+def is_unicast(host: str) -> bool:
+    """False for an IP address that is no single peer: multicast, broadcast, unspecified."""
+    address = ipaddress.ip_address(host)
+    return not (address.is_multicast or address.is_unspecified or host == "255.255.255.255")

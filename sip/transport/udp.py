@@ -80,9 +80,7 @@ class UdpFlow:
     def __eq__(self, other: object) -> bool:
         if self is other:
             return True
-        return (
-            isinstance(other, UdpFlow) and self._socket is other._socket and self._address == other._address
-        )
+        return isinstance(other, UdpFlow) and self._socket is other._socket and self._address == other._address
 
     def __hash__(self) -> int:
         return hash(self._address)
@@ -105,6 +103,8 @@ class UdpSocket:
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.names = names
+        self.host: str
+        self.port: int
         self.host, self.port = sock.getsockname()[:2]
         self.family = sock.family
         self.dropped = 0
@@ -166,9 +166,7 @@ class UdpSocket:
                     self._take_errors()
                     continue
                 if address[1]:  # nothing can be answered to port 0
-                    user.receive_datagram(
-                        bytes(buffer[:length]), self._flows.get(address) or self._flow(address)
-                    )
+                    user.receive_datagram(bytes(buffer[:length]), self._flows.get(address) or self._flow(address))
         finally:
             user.end_wakeup()
 
@@ -217,9 +215,7 @@ class UdpSocket:
 class Watch:
     """Calls back while a socket is readable, has errors, or is writable if that was asked for."""
 
-    def __init__(
-        self, sock: socket.socket, on_ready: Callable[[], None], loop: asyncio.AbstractEventLoop
-    ) -> None:
+    def __init__(self, sock: socket.socket, on_ready: Callable[[], None], loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._fd = sock.fileno()
         self._on_ready = on_ready
