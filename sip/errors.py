@@ -3,8 +3,7 @@
     SipError
       ParseError        the peer's text breaks the grammar; carries the status to answer
 
-A fault of the peer is a `ParseError`; a fault of our own caller (a line break in a header value, a port of 70000) is a
-`ValueError`.
+A fault of the peer is a `ParseError`; one of our own caller (a line break in a header value) a `ValueError`.
 """
 
 from __future__ import annotations
@@ -24,9 +23,9 @@ class SipError(Exception):
 class ParseError(SipError):
     """A message or a header value is not what RFC 3261 §25 allows.
 
-    `status` is the answer it deserves (400, 413, 505, 513), `reason` a phrase for the status line (printable ASCII,
-    nothing taken from the message). `request` holds just the headers that an answer copies, and is None when nothing can
-    be answered: a response, an ACK, bytes without a Via.
+    `status` is the answer it deserves (400, 413, 505, 513), `reason` a phrase for the status line: printable
+    ASCII, nothing taken from the message. `request` holds just the headers that an answer copies, and is None
+    when nothing can be answered: a response, an ACK, bytes without a Via.
     """
 
     def __init__(self, reason: str, status: int = 400, request: Request | None = None) -> None:

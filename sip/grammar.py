@@ -1,13 +1,12 @@
 """The lexical rules shared by all headers (RFC 3261 §25.1): tokens, quoted strings, parameters, lists.
 
-Text here is *wire text*: one character an octet (Latin-1), so that any bytes survive. `encode_text` and `decode_text`
-cross between wire text and what people read. Every scanner is linear in its input.
+Text here is *wire text*: one character an octet (Latin-1), so that any bytes survive. `encode_text` and
+`decode_text` cross between wire text and what people read. Every scanner is linear in its input.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from ipaddress import AddressValueError, IPv6Address
 from typing import Final
 
@@ -16,6 +15,7 @@ from .errors import ParseError
 __all__ = [
     "MAX_PARAMETERS",
     "MAX_VALUES",
+    "PLAIN",
     "Parameters",
     "decode_text",
     "encode_text",
@@ -23,8 +23,10 @@ __all__ = [
     "format_parameters",
     "is_token",
     "parse_host_port",
+    "parse_ipv6",
     "parse_number",
     "parse_parameters",
+    "parse_plain_parameters",
     "quote",
     "quoted_end",
     "replace_parameter",
@@ -42,13 +44,16 @@ MAX_VALUES: Final = 128  # in one list; RFC 4475 has 34 Vias, Max-Forwards stops
 
 SPACE: Final = " \t\r\n"
 
-
 _TOKEN = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+").fullmatch
 _VALUE = re.compile(r'[^\x00-\x20"<>,;\\\x7f]*').fullmatch
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._\-]*[A-Za-z0-9_.])?").fullmatch
+PLAIN: Final = r"[A-Za-z0-9\-.!%*_+`'~:;=/&$\[\]]"
+"The characters of parameters that need no scanner: no quotes, no white space, nothing that ends a value."
+_PLAIN_PARAMETERS = re.compile(f";{PLAIN}+").fullmatch
 _LIST_STOP = re.compile(r'[,"<]').search
 _PARAMETER_STOP = re.compile(r'[;"]').search
 _FOLD = re.compile(r"[ \t]*\r\n[ \t]+")
+_THIRD_COLON = re.compile(r":::(?=[0-9]{1,3}\.[0-9.]+$)")
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 
@@ -73,14 +78,14 @@ def decode_text(wire: str) -> str:
 
 
 def unfold(raw: str) -> str:
-    """A raw header value on one line: each fold (RFC 3261 §7.3.1) becomes one space, outer white space goes."""
+    """A raw header value on one line: each fold (RFC 3261 §7.3.1) becomes a space, outer white space goes."""
     if "\n" in raw:
         raw = _FOLD.sub(" ", raw)
     return raw.strip(SPACE)
 
 
 def quote(text: str) -> str:
-    """People's text as a `quoted-string` in wire text. ValueError for CR and LF, which no quoting can carry."""
+    """People's text as a `quoted-string` in wire text. ValueError for CR and LF: no quoting carries them."""
     if "\r" in text or "\n" in text:
         raise ValueError("a quoted string holds no line break")
     wire = encode_text(text)
@@ -90,7 +95,7 @@ def quote(text: str) -> str:
 
 
 def unquote(wire: str) -> str:
-    """What a parameter value says: the inside of a quoted string with escapes undone, or the text itself, decoded."""
+    """What a parameter value says, decoded: a quoted string without its quotes and escapes, or the text."""
     if wire[:1] != '"':
         return decode_text(wire)
     inside = wire[1:-1]
@@ -117,8 +122,8 @@ def quoted_end(text: str, start: int) -> int:
 def split_list(text: str) -> list[str]:
     """The values of a comma-separated list, stripped; commas in quotes and in <> do not count.
 
-    Empty elements are dropped, except that a list of nothing but commas has no values. ParseError for unbalanced quotes
-    or brackets, and for more than `MAX_VALUES` values.
+    Empty elements are dropped. ParseError for unbalanced quotes or brackets, and for more than `MAX_VALUES`
+    elements.
     """
     if "," not in text:
         text = text.strip(SPACE)
@@ -126,39 +131,41 @@ def split_list(text: str) -> list[str]:
     if '"' not in text and "<" not in text:
         parts = text.split(",", MAX_VALUES)
     else:
-        parts = list(_split_guarded(text))
-    values = [part for part in (part.strip(SPACE) for part in parts) if part]
+        parts = _split_guarded(text)
     if len(parts) > MAX_VALUES:
         raise ParseError("Too many values in a header")
-    return values
+    return [part for part in [part.strip(SPACE) for part in parts] if part]
 
 
-def _split_guarded(text: str) -> Iterator[str]:
+def _split_guarded(text: str) -> list[str]:
+    parts: list[str] = []
     start = position = 0
-    count = 0
     while (stop := _LIST_STOP(text, position)) is not None:
         at = stop.start()
         char = text[at]
         if char == ",":
-            yield text[start:at]
+            parts.append(text[start:at])
             start = position = at + 1
-            count += 1
-            if count > MAX_VALUES:
-                return
+            if len(parts) >= MAX_VALUES:
+                break
         elif char == '"':
             position = quoted_end(text, at)
         else:
             position = text.find(">", at) + 1
             if not position:
                 raise ParseError("Unbalanced angle brackets")
-    yield text[start:]
+    parts.append(text[start:])
+    return parts
 
 
 def parse_parameters(text: str, *, limit: int = MAX_PARAMETERS) -> Parameters:
-    """`;name=value;flag` (leading semicolon optional only if empty) as name and value pairs, as written.
+    """`;name=value;flag`, or nothing at all, as pairs of name and value as written.
 
-    ParseError for an empty or ill-formed name, for an unquoted value with separators in it, for unbalanced quotes.
+    ParseError for an empty or ill-formed name, separators in an unquoted value, unbalanced quotes, and more
+    than `limit` of them.
     """
+    if _PLAIN_PARAMETERS(text):
+        return parse_plain_parameters(text, limit=limit)
     text = text.strip(SPACE)
     if not text:
         return ()
@@ -168,6 +175,20 @@ def parse_parameters(text: str, *, limit: int = MAX_PARAMETERS) -> Parameters:
     if len(pieces) > limit:
         raise ParseError("Too many parameters")
     return tuple([_parameter(piece) for piece in pieces])
+
+
+def parse_plain_parameters(text: str, *, limit: int = MAX_PARAMETERS) -> Parameters:
+    """`parse_parameters` for a text that is known to begin with ";" and to hold `PLAIN` characters alone."""
+    pieces = text.split(";", limit + 1)
+    if len(pieces) > limit + 1:
+        raise ParseError("Too many parameters")
+    found: list[_Parameter] = []
+    for piece in pieces[1:]:
+        name, equals, value = piece.partition("=")
+        if not name:
+            raise ParseError("Malformed parameter name")
+        found.append((name, value if equals else None))
+    return tuple(found)
 
 
 def _parameter(piece: str) -> _Parameter:
@@ -219,7 +240,7 @@ def find_parameter(parameters: Parameters, name: str) -> str | None:
 
 
 def replace_parameter(parameters: Parameters, name: str, value: str | None) -> Parameters:
-    """The parameters with `name` set to `value` (None makes a flag): in its place if there, else at the end."""
+    """The parameters with `name` set to `value` (None: a flag), in its old place or else at the end."""
     lower = name.lower()
     changed: list[_Parameter] = []
     done = False
@@ -246,11 +267,13 @@ def parse_number(text: str, largest: int) -> int | None:
 
 
 def parse_host_port(text: str) -> tuple[str, int | None]:
-    """`host[:port]`; an IPv6 reference keeps its brackets. ParseError for a malformed host or a port over 65535."""
+    """`host[:port]`; an IPv6 reference keeps its brackets. ParseError if malformed or over port 65535."""
     if text[:1] == "[":
         end = text.find("]") + 1
         host, rest = text[:end], text[end:]
-        _check_ipv6(host)
+        if end == 0:
+            raise ParseError("Unbalanced brackets")
+        parse_ipv6(host[1:-1])
         if not rest:
             return host, None
         if rest[0] != ":":
@@ -270,12 +293,15 @@ def parse_host_port(text: str) -> tuple[str, int | None]:
     return host, port
 
 
-def _check_ipv6(reference: str) -> None:
-    inside = reference[1:-1]
-    # RFC 5118 §4.10: the grammar of RFC 3261 lets ":::" through before an IPv4 part; no such address exists.
+def parse_ipv6(text: str) -> IPv6Address:
+    """The address in an IPv6 reference, its brackets removed. ParseError if there is none, and for zones."""
+    # RFC 5118 §4.10: RFC 3261 puts a third colon before an IPv4 part, and that must be tolerated.
+    if ":::" in text and "." in text:
+        text = _THIRD_COLON.sub("::", text)
     try:
-        if "%" in inside:
-            raise ParseError("Malformed IPv6 reference")
-        IPv6Address(inside)
+        address = IPv6Address(text)
     except AddressValueError:
         raise ParseError("Malformed IPv6 reference") from None
+    if address.scope_id is not None:
+        raise ParseError("Malformed IPv6 reference")
+    return address

@@ -11,17 +11,24 @@ from urllib.parse import unquote_to_bytes
 
 from .errors import ParseError
 from .grammar import (
+    PLAIN,
     Parameters,
     find_parameter,
     format_parameters,
     parse_host_port,
+    parse_ipv6,
     parse_parameters,
+    parse_plain_parameters,
     replace_parameter,
 )
 
 __all__ = ["Uri", "escape_user"]
 
-# `user` of RFC 3261 §25.1; "%" is checked apart. Octets above 127 and "#" are no part of it but are sent by phones.
+# `user` of RFC 3261 §25.1 and, as phones send them, "#" and octets above 127; "%" is checked apart.
+_COMMON = re.compile(
+    r"(sips?):(?:([A-Za-z0-9\-_.!~*'()&=+$,/#]+)@)?"
+    r"([A-Za-z0-9](?:[A-Za-z0-9.\-]*[A-Za-z0-9])?)(?::([0-9]{1,5}))?(;" + PLAIN + "+)?"
+).fullmatch
 _USER = re.compile(r"[A-Za-z0-9\-_.!~*'()&=+$,;?/%#\x80-\xff]+").fullmatch
 _PASSWORD = re.compile(r"[A-Za-z0-9\-_.!~*'()&=+$,%\x80-\xff]*").fullmatch
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+\-.]*").fullmatch
@@ -53,7 +60,7 @@ def _unescape(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Uri:
-    """A URI as written, taken apart. For sip and sips `host` is never empty; for all else all is in `opaque`."""
+    """A URI as written, taken apart: sip and sips have a `host`, for all others everything is in `opaque`."""
 
     scheme: str
     "Lower case."
@@ -106,8 +113,8 @@ class Uri:
 
     @property
     def bare_host(self) -> str:
-        """The host without the brackets of an IPv6 reference."""
-        return self.host[1:-1] if self.host[:1] == "[" else self.host
+        """The host; of an IPv6 reference the address, in its short form, without brackets."""
+        return str(parse_ipv6(self.host[1:-1])) if self.host[:1] == "[" else self.host
 
     @property
     def username(self) -> str:
@@ -125,7 +132,7 @@ class Uri:
         return self.username
 
     def equivalent(self, other: Uri) -> bool:
-        """True if RFC 3261 §19.1.4 (RFC 3966 §4 for tel) calls the two the same."""
+        """True if RFC 3261 §19.1.4 (RFC 5954 for IPv6, RFC 3966 §4 for tel) calls the two the same."""
         if self.scheme != other.scheme:
             return False
         if self.opaque or other.opaque:
@@ -135,7 +142,7 @@ class Uri:
         return (
             _normal(self.user) == _normal(other.user)
             and _normal(self.password) == _normal(other.password)
-            and self.host.lower() == other.host.lower()
+            and self.bare_host.lower() == other.bare_host.lower()  # RFC 5954 §4.2: addresses by value
             and self.port == other.port
             and _same_parameters(self.parameters, other.parameters)
             and _header_key(self.headers) == _header_key(other.headers)
@@ -143,6 +150,17 @@ class Uri:
 
 
 def _parse(text: str) -> Uri:
+    common = _COMMON(text)
+    if common is None:
+        return _parse_any(text)
+    scheme, user, host, port, tail = common.groups()
+    number = None if port is None else int(port)
+    if number is not None and number > 65535:
+        raise ParseError("Malformed port")
+    return Uri(scheme, user, None, host, number, parse_plain_parameters(tail) if tail else ())
+
+
+def _parse_any(text: str) -> Uri:
     scheme, colon, rest = text.partition(":")
     if scheme != "sip":
         scheme = scheme.lower()
