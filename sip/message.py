@@ -23,6 +23,7 @@ __all__ = [
     "Response",
     "parse_message",
     "response_to",
+    "salvage",
 ]
 
 MAX_LINES: Final = 256  # header lines; RFC 4475's longest has 50
@@ -144,7 +145,7 @@ class Response(Message):
     __hash__ = object.__hash__
 
     def __repr__(self) -> str:
-        return f"<Response {self.status} {self._phrase}>"
+        return f"<Response {self.status} {self.reason}>"
 
 
 # ----------------------------------------------------------------------------------------------- parsing
@@ -314,11 +315,14 @@ def _body(length: str | None, data: bytes, start: int, stream: bool) -> bytes:
 
 
 def _error(reason: str, head: str, status: int = 400) -> ParseError:
-    return ParseError(reason, status, _salvage(head))
+    return ParseError(reason, status, salvage(head))
 
 
-def _salvage(head: str) -> Request | None:
-    """What can be answered of a broken request: its method and the headers that every answer copies."""
+def salvage(head: str) -> Request | None:
+    """What can be answered of a broken request: its method and the headers that every answer copies.
+
+    None for a response, an ACK, a head without a Via, and what is no SIP at all.
+    """
     lines = head.split("\r\n", MAX_LINES)
     words = lines[0].split(None, 2)
     if len(words) < 2 or not is_token(words[0]) or words[0] == "ACK":
