@@ -45,11 +45,14 @@ from .calls import (
 )
 from .dialog import Dialog
 from .digest import DigestClient, DigestServer, Ha1Lookup, Verdict, credentials
+from .endpoint import SipEndpoint
 from .errors import ParseError, SipError
 from .grammar import quote
 from .headers import Address, AuthValue, CSeq, Headers, MediaType, Reason, Via, parse_addresses
 from .message import REASON_PHRASES, Message, Request, Response, parse_message, response_to
+from .offer_answer import session_description
 from .outgoing import (
+    ALLOW,
     AutoAnswer,
     BuiltInvite,
     CallIntent,
@@ -59,6 +62,11 @@ from .outgoing import (
 )
 from .registrar import Binding, Registrar, RegistrarLimits
 from .registration import Registration, RegistrationConfig, RegistrationState
+from .resolver import ResolveError
+from .stack import SipStack, StackLimits
+from .timers import Timers
+from .transactions import ClientTransaction, Failure, ServerTransaction
+from .transport.base import Flow, Listen, TransportLimits
 from .trunk import (
     CallRate,
     CallSlots,
@@ -73,6 +81,7 @@ from .trunk import (
 from .uri import Uri, escape_user
 
 __all__ = [
+    "ALLOW",
     "ANSWERED_ELSEWHERE",
     "REASON_PHRASES",
     "Address",
@@ -92,18 +101,22 @@ __all__ = [
     "CallSlots",
     "CallStateError",
     "Cancelled",
+    "ClientTransaction",
     "Confirmed",
     "Dialog",
     "DigestClient",
     "DigestServer",
     "Ended",
     "Failed",
+    "Failure",
+    "Flow",
     "Ha1Lookup",
     "HeaderList",
     "HeaderReason",
     "Headers",
     "HealthState",
     "IncomingCall",
+    "Listen",
     "Listener",
     "MediaType",
     "Message",
@@ -124,11 +137,18 @@ __all__ = [
     "Request",
     "RequestAnswered",
     "RequestReceived",
+    "ResolveError",
     "Respond",
     "Response",
     "Rewrites",
     "Ringing",
+    "ServerTransaction",
+    "SipEndpoint",
     "SipError",
+    "SipStack",
+    "StackLimits",
+    "Timers",
+    "TransportLimits",
     "TrunkConfig",
     "TrunkHealth",
     "Uri",
@@ -153,6 +173,7 @@ __all__ = [
     "refusal",
     "request_uri",
     "response_to",
+    "session_description",
     "status_of_reason",
     "status_to_cross",
     "trunk_for_source",
