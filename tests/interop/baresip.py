@@ -219,9 +219,7 @@ class Baresip:
         (folder / "rec").mkdir(parents=True, exist_ok=True)
         (folder / "contacts").touch()
         say = folder / "say.wav"
-        tones.write_tone(
-            say, mine.tone_hz, TONE_FILE_S, channels=mine.codec.channels, rate_hz=mine.codec.rate_hz
-        )
+        tones.write_tone(say, mine.tone_hz, TONE_FILE_S, channels=mine.codec.channels, rate_hz=mine.codec.rate_hz)
         rtp = self.network.ports(RTP_PORTS, mine.address)
         lines = {
             "poll_method": "epoll",

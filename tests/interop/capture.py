@@ -90,9 +90,7 @@ def read_message(data: bytes, at: float, transport: str, source: Place, destinat
     if not gap or "SIP/2.0" not in head.partition("\r\n")[0]:
         return None
     start_line, *lines = head.replace("\r\n ", " ").replace("\r\n\t", " ").split("\r\n")
-    headers = tuple(
-        (name.strip(), value.strip()) for name, _, value in (line.partition(":") for line in lines)
-    )
+    headers = tuple((name.strip(), value.strip()) for name, _, value in (line.partition(":") for line in lines))
     return Seen(at, transport, source, destination, start_line, headers, body)
 
 
@@ -163,9 +161,7 @@ class Capture:
             if all(getattr(message, name) == value for name, value in wanted.items())
         ]
 
-    async def wait_for(
-        self, timeout_s: float = 5.0, *, where: Callable[[Seen], bool] = bool, **wanted: object
-    ) -> Seen:
+    async def wait_for(self, timeout_s: float = 5.0, *, where: Callable[[Seen], bool] = bool, **wanted: object) -> Seen:
         """The first message that fits, now or soon."""
         found: list[Seen] = []
 

@@ -38,9 +38,7 @@ class Linphone:
         for name in (".local/share/linphone", ".config/linphone"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         rc = folder / "rc"
-        rc.write_text(
-            f"[sip]\nsip_port={self.port}\nuse_ipv6=0\n[rtp]\naudio_rtp_port={rtp}-{rtp + RTP_PORTS - 2}\n"
-        )
+        rc.write_text(f"[sip]\nsip_port={self.port}\nuse_ipv6=0\n[rtp]\naudio_rtp_port={rtp}-{rtp + RTP_PORTS - 2}\n")
         tones.write_tone(folder / "say.wav", settings.tone_hz, TONE_FILE_S)
         self.program = Program(
             network, ["linphonec", "-c", str(rc)], folder, environment={"HOME": str(folder)}, stdin=True
@@ -57,10 +55,7 @@ class Linphone:
             phone.tell(f"play {folder / 'say.wav'}")
             phone.tell(f"record {folder / 'heard.wav'}")
             if settings.server:
-                phone.tell(
-                    f"register sip:{settings.user}@{settings.domain} "
-                    f"sip:{settings.server} {settings.password}"
-                )
+                phone.tell(f"register sip:{settings.user}@{settings.domain} sip:{settings.server} {settings.password}")
                 await phone.said("Registration on .* successful", timeout_s=15)
         except BaseException:
             await phone.stop()

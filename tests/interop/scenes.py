@@ -67,9 +67,7 @@ class Scenes(Generic[StageT]):
     ) -> dict[str, Outcome]:
         async with make_stage() as stage:
             places = asyncio.Semaphore(AT_ONCE)
-            outcomes = await asyncio.gather(
-                *(self._play(self._scenes[name], stage, places) for name in names)
-            )
+            outcomes = await asyncio.gather(*(self._play(self._scenes[name], stage, places) for name in names))
             return dict(zip(names, outcomes, strict=True))
 
     async def _play(

@@ -50,9 +50,7 @@ async def two_phones_with_opus(stage: BareStage) -> None:
 async def the_capture_sees_udp_and_tcp(stage: BareStage) -> None:
     for transport in ("udp", "tcp"):
         folder = stage.folder / f"capture-{transport}"
-        alice = await Baresip.start(
-            PhoneSettings("alice", 400, transport=transport), folder / "a", stage.network
-        )
+        alice = await Baresip.start(PhoneSettings("alice", 400, transport=transport), folder / "a", stage.network)
         bob = await Baresip.start(
             PhoneSettings("bob", 700, transport=transport, auto_answer=True), folder / "b", stage.network
         )
@@ -87,12 +85,8 @@ async def sipp_calls_a_phone(stage: BareStage) -> None:
 async def a_phone_calls_trunks_of_sipp(stage: BareStage) -> None:
     folder = stage.folder / "sipp-uas"
     phone = await Baresip.start(PhoneSettings("bob", 700), folder / "b", stage.network)
-    answers = await Sipp.trunk(
-        stage.network, folder / "answers", "trunk_answers", "-rtp_echo", address="127.0.0.2"
-    )
-    leaves = await Sipp.trunk(
-        stage.network, folder / "leaves", "trunk_hangs_up", "-d", "500", address="127.0.0.2"
-    )
+    answers = await Sipp.trunk(stage.network, folder / "answers", "trunk_answers", "-rtp_echo", address="127.0.0.2")
+    leaves = await Sipp.trunk(stage.network, folder / "leaves", "trunk_hangs_up", "-d", "500", address="127.0.0.2")
     busy = await Sipp.trunk(
         stage.network, folder / "busy", "trunk_refuses", address="127.0.0.2", status="486 Busy Here"
     )
@@ -200,9 +194,7 @@ async def _call_and_listen(stage: BareStage, name: str, transport: str, codec: C
     folder = stage.folder / name
     alice, bob = await asyncio.gather(
         *(
-            Baresip.start(
-                PhoneSettings(user, hz, transport=transport, codec=codec), folder / user, stage.network
-            )
+            Baresip.start(PhoneSettings(user, hz, transport=transport, codec=codec), folder / user, stage.network)
             for user, hz in (("alice", 400), ("bob", 700))
         )
     )

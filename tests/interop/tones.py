@@ -15,9 +15,7 @@ SILENCE_DBFS = -50.0
 SAMPLE_RATE_HZ = 8_000
 
 
-def write_tone(
-    path: Path, hz: float, seconds: float, *, channels: int = 1, rate_hz: int = SAMPLE_RATE_HZ
-) -> None:
+def write_tone(path: Path, hz: float, seconds: float, *, channels: int = 1, rate_hz: int = SAMPLE_RATE_HZ) -> None:
     """A sine at half of full scale as a 16-bit WAV file. `hz` should be a multiple of 25."""
     times = np.arange(int(seconds * rate_hz)) / rate_hz
     samples = (16_000 * np.sin(2 * np.pi * hz * times)).astype("<i2")
