@@ -18,9 +18,10 @@ from sip import (
     ReinviteCancelled,
     ReinviteFailed,
     ReinviteReceived,
-    Request,
     RequestAnswered,
     RequestReceived,
+    info_to_cross,
+    reason_to_cross,
 )
 
 from .errors import WrongState
@@ -200,11 +201,15 @@ class Conversation:
         now = self._switch.sip.now()
         waiting = self._waiting[other]
         call = other.established
-        if call is None or len(waiting) >= MAX_INFO_WAITING:
+        content = info_to_cross(event.request)
+        if content is None:
+            event.respond(now, 415)
+        elif call is None or len(waiting) >= MAX_INFO_WAITING:
             event.respond(now, 500)
         else:
+            kind, body = content
             try:
-                call.send(now, event.request.method, passing_headers(event.request), event.request.body)
+                call.send(now, event.request.method, [("Content-Type", kind)] if kind else (), body)
                 waiting.append(event)
             except CallStateError:
                 event.respond(now, 481)
@@ -217,12 +222,6 @@ class Conversation:
             status = event.status if event.status not in (401, 407, 408, 503) else 500
             request.respond(self._switch.sip.now(), status)
             self._switch.sip.pump()
-
-
-def passing_headers(request: Request) -> list[tuple[str, str]]:
-    """What of an in-dialog request goes to the other leg: what describes its body."""
-    names = ("Content-Type", "Content-Disposition", "Info-Package")
-    return [(name, value) for name in names if (value := request.get(name)) is not None]
 
 
 def _shape(leg: Leg) -> tuple[object, ...]:
@@ -238,12 +237,12 @@ def note_or_raise(session: Session, leg: Leg, event: object) -> None:
         leg.gone()
         status = {"timeout": 408, "transport": 503}.get(event.by, 200)
         cause = {"timeout": "no answer to a request", "transport": "connection lost"}.get(event.by, "hung up")
-        raise Finished(cause, by=leg.role, status=status, header=event.reason)
+        raise Finished(cause, by=leg.role, status=status, header=reason_to_cross(event.reason))
     elif isinstance(event, MediaTimedOut):
         raise Finished(event.reason, by="server", status=408)
     elif isinstance(event, Cancelled):
         leg.gone()
-        raise Finished("cancelled", by=leg.role, status=487, header=event.reason)
+        raise Finished("cancelled", by=leg.role, status=487, header=reason_to_cross(event.reason))
 
 
 def handle_alone(session: Session, switch: Switch, item: LegEvent | Hold) -> None:

@@ -24,13 +24,14 @@ from sip import (
     TrunkConfig,
     Uri,
     build_invite,
+    progress_to_cross,
     request_uri,
 )
 
 from .conversation import handle_alone
 from .errors import NotRegistered
 from .events import Bridged, LegAnswered, LegDialled, LegFailed, LegRinging
-from .legs import Leg, MediaError, media_for
+from .legs import Leg, MediaError, Role, media_for
 from .routing import Decision, ToExtension, ToTrunks
 from .session import Hold, LegEvent, Session
 
@@ -155,7 +156,7 @@ def invite_for(
         reasons=reasons,
     )
     for place, route in enumerate(destination.routes):
-        built.request.headers.insert(place, "Route", route)
+        built.request.headers.insert("Route", route, place)
     return built
 
 
@@ -198,7 +199,7 @@ class Dialling:
         raise failure or DialFailed(480, "Temporarily Unavailable", retryable=False)
 
     @property
-    def _role(self) -> str:
+    def _role(self) -> Role:
         return "caller" if self._near is None else "callee"
 
     async def _stage(self, stage: Stage) -> Leg:
@@ -232,10 +233,9 @@ class Dialling:
     def _leg(self, stage: Stage) -> Leg:
         codecs = stage.trunk.codecs if stage.trunk is not None else ()
         media = media_for(self._switch.media, bypass=self._plan.bypass, codecs=codecs)
-        role = "caller" if self._near is None else "callee"
         leg = Leg(
             f"{self._session.id}-{len(self._session.legs)}",
-            role,
+            self._role,
             sip=self._switch.sip,
             media=media,
             post=self._session.post_leg,
@@ -340,13 +340,16 @@ class Dialling:
         near = self._near
         if near is None:
             return
+        status = progress_to_cross(event.status)
+        if status is None:
+            return
         if event.sdp is None or len(self._waiting) > 1:
-            near.ring(180 if event.sdp is not None else event.status)
+            near.ring(180 if event.sdp is not None else status)
             return
         try:
             if leg.media.remote_sdp != event.sdp:
                 leg.media.receive_answer(event.sdp)
-            near.ring(event.status, like=leg)
+            near.ring(status, like=leg)
         except MediaError as error:
             self._session.note(f"early media of the callee is of no use: {error}")
             near.ring(180)

@@ -18,8 +18,13 @@ from sip import (
     Response,
     ServerTransaction,
     TrunkConfig,
+    forwarded_hops,
+    headers_to_cross,
+    loop_status,
     parse_addresses,
+    refusal,
     response_to,
+    session_description,
     status_to_cross,
     trunk_for_source,
 )
@@ -132,7 +137,7 @@ class Inbound:
             return verdict.username
         if verdict.claimed is not None and not verdict.stale:
             log.warning("sip_authentication_failed", user=verdict.claimed, source=source, why=verdict.why)
-        raise Refused(401, headers=self._digest.challenge_headers(source, now, stale=verdict.stale))
+        raise Refused(401, headers=self._digest.challenge_headers(request, source, now, stale=verdict.stale))
 
     def _principal(self, request: Request, flow: Flow, now: float) -> Principal:
         trunk = trunk_for_source(self._trunks, flow.remote[0])
@@ -160,9 +165,10 @@ class Inbound:
     def _on_invite(self, transaction: ServerTransaction, now: float) -> None:
         request, flow = transaction.request, transaction.flow
         principal = self._principal(request, flow, now)
-        if request.max_forwards is not None and request.max_forwards <= 0:
-            raise Refused(483)
-        check_body(request)
+        check_invite(request)
+        looping = loop_status(request, lambda via: via.sent_by == flow.sent_by)
+        if looping is not None:
+            raise Refused(looping)
         number = request.target.number
         try:
             decision = self._switch.plan.decide(number, principal)
@@ -208,8 +214,9 @@ class Inbound:
             raise Refused(error.status, str(error), [("Retry-After", str(switch.limits.retry_after_s))]) from error
         leg = Leg(f"{session.id}-0", "caller", sip=switch.sip, media=media, post=session.post_leg)
         try:
-            if request.body:
-                media.receive_offer(request.text)
+            offer = session_description(request)
+            if offer is not None:
+                media.receive_offer(offer)
         except MediaError as error:
             media.close()
             raise Refused(error.status, headers=[("Warning", f'399 ringway "{_quotable(error)}"')]) from error
@@ -272,15 +279,14 @@ def check_request(request: Request) -> None:
         raise Refused(420, headers=[("Unsupported", ", ".join(unsupported))])
 
 
-def check_body(request: Request) -> None:
-    """An INVITE's body is SDP or nothing, and its answer may be SDP (§8.2.3, §21.4.7). Raises Refused."""
-    if request.body:
-        content = request.content_type
-        if content is None or f"{content.type}/{content.subtype}".lower() != "application/sdp":
-            raise Refused(415, headers=[ACCEPT])
-        encoding = request.get("Content-Encoding")
-        if encoding is not None and encoding.lower() != "identity":
-            raise Refused(415, headers=[("Accept-Encoding", "identity")])
+def check_invite(request: Request) -> None:
+    """What RFC 3261 §8.2.3 and §21.4.7 ask of an INVITE: a body that is SDP or nothing, an answer that may be SDP.
+
+    Raises Refused.
+    """
+    refused = refusal(request)
+    if refused is not None:
+        raise Refused(refused.status, headers=refused.headers)
     accept = _list(request, "Accept")
     kinds = {value.partition(";")[0].strip().lower() for value in accept}
     if accept and not kinds & {"application/sdp", "application/*", "*/*"}:
@@ -318,8 +324,14 @@ def _intent(request: Request, principal: Principal, number: str, switch: Switch)
     privacy = any(
         value.strip().lower() in ("id", "user", "full") for value in (request.get("Privacy") or "").split(";")
     )
-    hops = 70 if request.max_forwards is None else request.max_forwards
-    return CallIntent(caller=caller, callee=number, caller_display_name=display, max_forwards=hops - 1, privacy=privacy)
+    return CallIntent(
+        caller=caller,
+        callee=number,
+        caller_display_name=display,
+        max_forwards=forwarded_hops(request),
+        extra_headers=tuple(headers_to_cross(request, "INVITE")),
+        privacy=privacy,
+    )
 
 
 def _refusal(error: SignallingError) -> Refused:

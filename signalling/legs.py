@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from media import Codec, LegStats, MediaError, MediaLeg
 from media import Media as MediaPort
-from sip import Call, IncomingCall, OutgoingCall
+from sip import ANSWERED_ELSEWHERE, Call, IncomingCall, OutgoingCall, reason_header
 
 from .ports import SipPort
 
@@ -45,7 +45,6 @@ __all__ = [
     "MediaTimedOut",
     "PassThrough",
     "media_for",
-    "reason_header",
 ]
 
 _pass_through_ids = itertools.count(1)
@@ -195,7 +194,7 @@ class Leg:
         """One of the attempts was answered: the others are cancelled (RFC 3326)."""
         self.call = call
         self.media.on_timeout = self._on_silence
-        self.cancel_attempts('SIP;cause=200;text="Call completed elsewhere"', but=call)
+        self.cancel_attempts(ANSWERED_ELSEWHERE, but=call)
         self.attempts = []
 
     def cancel_attempts(self, reason: str | None, *, but: Call | None = None) -> None:
@@ -210,17 +209,17 @@ class Leg:
     def hang_up(self, status: int, reason: str, *, header: str | None = None) -> None:
         """End this leg from whatever state it is in, and free its media. Harmless twice.
 
-        `status` is what an unanswered caller gets (a success becomes 487); `header` is the Reason to carry
+        `status` is what an unanswered caller gets (a success becomes 480); `header` is the Reason to carry
         across, else one is made of both.
         """
         if self.closed:
             return
         self.closed = True
         now = self._sip.now()
-        text = header or reason_header(status, reason)
+        text = header or (reason_header(status, reason) if status >= 300 else None)
         call = self.call
         if isinstance(call, IncomingCall):
-            call.reject(now, status if status >= 300 else 487, headers=[("Reason", text)] if text else ())
+            call.reject(now, status if status >= 300 else 480, headers=[("Reason", text)] if text else ())
         elif isinstance(call, Call):
             call.bye(now, text)
         for attempt in self.attempts:
@@ -243,14 +242,6 @@ class Leg:
         if self.on_close is not None:
             self.on_close(self)
             self.on_close = None
-
-
-def reason_header(status: int, text: str) -> str | None:
-    """The Reason header (RFC 3326) that tells why a leg is ended; None for a plain hang-up."""
-    if status < 300:
-        return None
-    safe = "".join(char for char in text if char.isprintable() and char not in '"\\' and char.isascii())
-    return f'SIP;cause={status};text="{safe[:100]}"'
 
 
 def media_for(port: MediaPort, *, bypass: bool, codecs: Sequence[str] = (), peer: str | None = None) -> MediaLeg:

@@ -211,7 +211,7 @@ async def _rehearse_leg(switch: Switch, role: str, plan: Plan, with_sdp: bool) -
     built = invite_for(switch, stage, destination, flow, body, reasons=True)
     request = built.request
     via = f"SIP/2.0/{flow.transport} {flow.sent_by};branch={switch.sip.stack.new_branch()}"
-    request.headers.insert(0, "Via", via if flow.reliable else f"{via};rport")
+    request.headers.insert("Via", via if flow.reliable else f"{via};rport")
     return DryRunLeg(
         role=role,
         trunk=stage.trunk.name if stage.trunk else None,
