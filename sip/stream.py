@@ -40,7 +40,7 @@ class MessageStream:
     """Cuts a stream into messages. A message that is framed but malformed is a ParseError among the events.
 
     Where the framing itself is lost (no or no single Content-Length, a head or body over the limit, a message
-    that never ends) the ParseError is the last event and `failed` is true: send its answer, if any, and close.
+    that never ends) the ParseError is the last event and `failed` is true: send its answer if any, and close.
     """
 
     __slots__ = ("_buffer", "_events", "_half_ping_at", "_scanned", "_size", "deadline", "failed")
