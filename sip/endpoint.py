@@ -9,7 +9,7 @@ from typing import Protocol
 
 from .errors import ParseError
 from .message import Request, Response, parse_message
-from .resolver import Lookups, ResolveError, ip_version, numeric_target, resolve
+from .resolver import Chance, Lookups, ResolveError, ip_version, numeric_target, resolve
 from .stack import SipStack
 from .transport.base import (
     MAX_UNRELIABLE_REQUEST,
@@ -71,7 +71,7 @@ class SipEndpoint:
         self._lookups = lookups
         self._limits = limits or TransportLimits()
         self._keep_alive_s = keep_alive_s
-        self._chance = random.SystemRandom()
+        self._chance: Chance = random.SystemRandom()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._cores: list[Core] = [stack]
         self._flow_listeners: list[FlowListener] = []
