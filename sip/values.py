@@ -41,9 +41,7 @@ __all__ = ["Address", "AuthValue", "CSeq", "MediaType", "Reason", "Via", "parse_
 MAX_CSEQ: Final = 2**31 - 1  # RFC 3261 §8.1.1.5
 
 # The usual shapes, each read by one linear expression; whatever else the grammar allows goes to the scanners.
-_PLAIN_ADDRESS = re.compile(
-    r'(?:"([^"\\\x00-\x1f\x7f-\xff]*)"[ ]?)?<([^<>"\x00-\x20]+)>(;' + PLAIN + "+)?"
-).fullmatch
+_PLAIN_ADDRESS = re.compile(r'(?:"([^"\\\x00-\x1f\x7f-\xff]*)"[ ]?)?<([^<>"\x00-\x20]+)>(;' + PLAIN + "+)?").fullmatch
 _PLAIN_VIA = re.compile(
     r"SIP/2\.0/([A-Z]+) ([A-Za-z0-9](?:[A-Za-z0-9.\-]*[A-Za-z0-9])?)(?::([0-9]{1,5}))?(;" + PLAIN + "+)?"
 ).fullmatch
@@ -339,6 +337,8 @@ class Reason:
         return f"{self.protocol}{cause}{words}"
 
 
+# ASCII without escapes, one space at most around the comma: what all but the odd stack writes.
+_USUAL_AUTH_PARAMETER = re.compile(r' ?([A-Za-z0-9\-_]+)=(?:"([ !#-\[\]-~]*)"|([!#-+\--\[\]-~]+))(?:,|\Z)').match
 _NEVER_QUOTED: Final = frozenset({"algorithm", "nc", "stale", "userhash"})  # RFC 7616 §3.3, §3.4
 
 
@@ -365,15 +365,22 @@ class AuthValue:
         parameters: dict[str, str] = {}
         position = 0
         while position < len(rest):
-            comma = rest.find(",", position)
-            equals = rest.find("=", position, comma if comma >= 0 else len(rest))
-            name = rest[position:equals].strip(SPACE) if equals >= 0 else ""
-            if not is_token(name):
-                raise ParseError("Malformed authorization parameter")
-            position, value = _auth_value(rest, equals + 1)
-            if name.lower() in parameters or len(parameters) >= MAX_PARAMETERS:
+            usual = _USUAL_AUTH_PARAMETER(rest, position)
+            if usual is not None:
+                name, quoted, bare = usual.groups()
+                value = bare if quoted is None else quoted
+                position = usual.end()
+            else:
+                comma = rest.find(",", position)
+                equals = rest.find("=", position, comma if comma >= 0 else len(rest))
+                name = rest[position:equals].strip(SPACE) if equals >= 0 else ""
+                if not is_token(name):
+                    raise ParseError("Malformed authorization parameter")
+                position, value = _auth_value(rest, equals + 1)
+            name = name.lower()
+            if name in parameters or len(parameters) >= MAX_PARAMETERS:
                 raise ParseError("Repeated authorization parameter")
-            parameters[name.lower()] = value
+            parameters[name] = value
         return AuthValue(scheme, parameters)
 
     def __str__(self) -> str:
