@@ -4,3 +4,5 @@ Nobody imports this package; it is started as `ringway`.
 """
 
 __all__: list[str] = []
+
+__version__ = "0.1.0"

@@ -11,6 +11,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from functools import partial
+from hashlib import sha256
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -94,7 +95,7 @@ class Section(BaseModel):
 
 
 class Server(Section):
-    """HTTP, logs, and where data lies."""
+    """HTTP and logs."""
 
     host: Address = "127.0.0.1"
     http_port: Annotated[int, Field(ge=0, le=65535)] = 8080
@@ -102,7 +103,6 @@ class Server(Section):
     extra_http_ports: list[Port] = []
     "More ports with the same API, such as the PBX dialect's 8887."
     cors_origins: list[Line] = ["*"]
-    data_dir: Line | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "console", "json"] = "auto"
 
@@ -197,6 +197,7 @@ class Trunk(Section):
     options_interval_s: Annotated[float, Field(ge=0, le=3600)] = 30.0
     options_misses: Annotated[int, Field(ge=1, le=100)] = 3
     answer_timeout_s: Annotated[float, Field(gt=0, le=180)] = 10.0
+    ring_timeout_s: Annotated[float, Field(gt=0, le=600)] = 60.0
     media: MediaMode = "anchor"
     allow: list[DialPattern] = []
     "What calls that come in through it may dial through trunks; nothing by default."
@@ -283,26 +284,25 @@ def load(path: Path, env: Mapping[str, str]) -> Config:
     return config
 
 
-def dev_config(*, host: str, http_port: int, sip_port: int, rtp_ports: str, token: str, data: str | None) -> Config:
+def dev_config(*, host: str, http_port: int, sip_port: int, rtp_ports: str, token: str) -> Config:
     """What `ringway dev` runs: demo extensions, the services, one admin token. ConfigError names the option."""
     at = f"[{host}]" if ":" in host else host
     raw = {
-        "server": {"host": host, "http_port": http_port, "data_dir": data},
+        "server": {"host": host, "http_port": http_port},
         "sip": {"listen": [f"udp:{at}:{sip_port}", f"tcp:{at}:{sip_port}"]},
         "media": {"ports": rtp_ports},
         "extensions": [
             {"number": number, "password": f"ringway-{number}", "display_name": f"Demo {number}"}
             for number in DEV_EXTENSIONS
         ],
-        "tokens": [{"name": "dev", "token": token, "role": "admin"}],
+        # As a digest, since a demo's token may be shorter than one in a file.
+        "tokens": [{"name": "dev", "token_sha256": sha256(token.encode()).hexdigest(), "role": "admin"}],
     }
     options = {
         ("server", "host"): "--host",
         ("server", "http_port"): "--http-port",
-        ("server", "data_dir"): "--data",
         ("sip", "listen"): "--sip-port",
         ("media", "ports"): "--rtp-ports",
-        ("tokens", 0): "--token",
     }
     try:
         config = Config.model_validate(raw)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from importlib.metadata import version
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from signalling import SignallingError
 
+from . import __version__
 from .api.openapi import ANYBODY, JSON_TYPE, Bound, Call, Dialect, document, operation, operations_of
 from .auth import TokenBook
 from .errors import ApiError, bad_request, refused
@@ -100,8 +101,7 @@ def make_app(
         if bound.operation.method == hdrs.METH_GET:
             app.router.add_route(hdrs.METH_HEAD, bound.operation.path, _handler(bound, tokens))
     app[_DIALECTS] = {bound.operation.path: dialect for dialect, bound in every}
-    description = json.dumps(document(all_of, title="Ringway", version=version("ringway"))).encode()
-    app.router.add_get("/openapi.json", _constant(description, JSON_TYPE))
+    app.router.add_get("/openapi.json", _description(all_of))
     for name, (file, kind) in DOCS_FILES.items():
         app.router.add_get(f"/docs/{name}" if name else "/docs", _docs_file(DOCS / file, kind))
     for path in ("/", "/docs/"):
@@ -241,9 +241,13 @@ def _preflight(methods: Iterable[str], cors: Mapping[str, str]) -> web.Response:
 # Files and constants.
 
 
-def _constant(body: bytes, kind: str) -> Handler:
+def _description(dialects: tuple[Dialect, ...]) -> Handler:
+    @cache
+    def description() -> bytes:
+        return json.dumps(document(dialects, title="Ringway", version=__version__)).encode()
+
     async def answer(_request: web.Request) -> web.StreamResponse:
-        return web.Response(body=body, content_type=kind)
+        return web.Response(body=description(), content_type=JSON_TYPE)
 
     return answer
 

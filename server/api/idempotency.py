@@ -88,9 +88,9 @@ class IdempotencyStore(Generic[Answer]):
                 break
             del self._entries[name]
         while len(self._entries) >= self._max_keys:
-            name = next((name for name, entry in self._entries.items() if entry.future.done()), None)
-            if name is None:
+            finished = next((name for name, entry in self._entries.items() if entry.future.done()), None)
+            if finished is None:
                 raise ApiError(
                     503, "LIMIT_REACHED", "too many requests are being worked on", headers={"Retry-After": "1"}
                 )
-            del self._entries[name]
+            del self._entries[finished]

@@ -15,8 +15,6 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from signalling import Principal
 
-from .. import __doc__ as _about
-
 Handler = Callable[..., Awaitable[BaseModel]]
 HandlerT = TypeVar("HandlerT", bound=Handler)
 
@@ -139,10 +137,9 @@ def operations_of(api: object) -> tuple[Bound, ...]:
 def document(dialects: Iterable[Dialect], *, title: str, version: str) -> dict[str, Any]:
     """The OpenAPI 3.1 description of `dialects`."""
     dialects = tuple(dialects)
-    schemas, definitions = models_json_schema(
-        sorted(_models(dialects), key=lambda pair: (pair[0].__name__, pair[1])),
-        ref_template="#/components/schemas/{model}",
-    )
+    models = sorted(_models(dialects), key=lambda pair: (pair[0].__name__, pair[1]))
+    generated, definitions = models_json_schema(models, ref_template="#/components/schemas/{model}")
+    schemas = {pair: generated[pair] for pair in models}
     paths: dict[str, dict[str, Any]] = {}
     for dialect in dialects:
         error = _content(schemas[dialect.error_model, "serialization"])
@@ -152,7 +149,7 @@ def document(dialects: Iterable[Dialect], *, title: str, version: str) -> dict[s
     return {
         "openapi": "3.1.0",
         "jsonSchemaDialect": DIALECT,
-        "info": {"title": title, "version": version, "summary": (_about or "").split("\n")[0]},
+        "info": {"title": title, "version": version},
         "tags": [{"name": dialect.name, "description": dialect.description} for dialect in dialects],
         "paths": paths,
         "components": {

@@ -1,0 +1,326 @@
+"""[io] The composition root: every part is made and joined here, started and stopped in order."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import gc
+import random
+import resource
+import secrets
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+
+import structlog
+from aiohttp import web
+
+from media import MediaConfig, MediaEngine
+from signalling import (
+    DialPlan,
+    Extension,
+    Inbound,
+    InboundNumber,
+    Limits,
+    Pattern,
+    Principal,
+    Registry,
+    Route,
+    RouteTrunk,
+    Switch,
+    TrunkKeeper,
+    TrunkLine,
+)
+from sip import (
+    CallCore,
+    DigestServer,
+    Flow,
+    Listen,
+    Registrar,
+    SipEndpoint,
+    SipStack,
+    TrunkConfig,
+    credentials,
+)
+
+from .api.pbx import PbxApi
+from .auth import TokenBook
+from .config import Config, Trunk, split_listen
+from .errors import ConfigError, Fault, StartError
+from .web import make_app
+
+log = structlog.get_logger("server.app")
+
+DIGEST_ALGORITHMS = ("SHA-256", "MD5")
+HTTP_SHUTDOWN_S = 2.0  # for requests in flight when the server stops
+
+
+class Ha1Book:
+    """The credentials of the extensions, as digests for our one realm (signalling.CredentialStore)."""
+
+    def __init__(self, realm: str, passwords: Sequence[tuple[str, str]]) -> None:
+        self._realm = realm
+        self._ha1 = {
+            (user, algorithm): credentials(user, realm, password, algorithm)
+            for user, password in passwords
+            for algorithm in DIGEST_ALGORITHMS
+        }
+
+    def ha1(self, user: str, realm: str, algorithm: str) -> str | None:
+        """H(user:realm:password) in hex; None for an unknown user, realm or algorithm."""
+        return self._ha1.get((user, algorithm)) if realm == self._realm else None
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What `build` made."""
+
+    endpoint: SipEndpoint
+    media: MediaEngine
+    registry: Registry
+    keepers: tuple[TrunkKeeper, ...]
+
+
+def build(config: Config) -> Parts:
+    """Make every part and join them; nothing is started. Needs a running loop. ConfigError as `trunks_of` says."""
+    stack = SipStack(user_agent=config.sip.user_agent)
+    endpoint = SipEndpoint(
+        stack, advertised=config.sip.advertised_host, local_networks=tuple(config.sip.local_networks)
+    )
+    calls = CallCore(stack)
+    registrar = Registrar()
+    media = MediaEngine(media_config(config))
+    now = asyncio.get_running_loop().time
+    trunks = trunks_of(config)
+    lines = {trunk.name: TrunkLine(trunk, now()) for trunk in trunks}
+    switch = Switch(
+        sip=endpoint,
+        calls=calls,
+        media=media,
+        plan=dial_plan(config, lambda name: lines[name].unusable(now())),
+        registrar=registrar,
+        lines=lines,
+        domain=config.sip.our_domain,
+        limits=Limits(
+            sessions=config.limits.sessions,
+            early=config.limits.early_dialogs,
+            retained=config.limits.ended_sessions,
+            retained_s=config.limits.retention_s,
+            retry_after_s=config.limits.retry_after_s,
+        ),
+    )
+    registry = Registry(switch)
+    stack.user = Inbound(
+        registry,
+        digest=DigestServer(config.sip.our_domain, secrets.token_bytes(32), algorithms=DIGEST_ALGORITHMS),
+        credentials=Ha1Book(
+            config.sip.our_domain,
+            [(extension.number, extension.password.get_secret_value()) for extension in config.extensions],
+        ),
+        trunks=trunks,
+        trunk_principals={
+            trunk.name: Principal(trunk.name, "trunk", tuple(map(Pattern.parse, trunk.allow)))
+            for trunk in config.trunks
+        },
+    )
+    endpoint.add_core(calls)
+    endpoint.add_core(registrar)
+
+    def forget_flow(flow: Flow, _now: float) -> None:
+        registrar.flow_closed(flow)
+
+    endpoint.on_flow_lost(forget_flow)
+    return Parts(endpoint, media, registry, tuple(TrunkKeeper(line, endpoint) for line in lines.values()))
+
+
+# From configuration to the parts' own.
+
+
+def media_config(config: Config) -> MediaConfig:
+    """Media where SIP listens, unless told otherwise."""
+    advertised = config.media.advertised_host
+    if advertised is None and config.sip.advertised_host is not None:
+        try:
+            advertised = str(ip_address(config.sip.advertised_host.strip("[]")))
+        except ValueError:
+            advertised = None  # a name: SDP gets the local address instead
+    return MediaConfig(
+        bind_host=config.media.bind_host or split_listen(config.sip.listen[0])[1],
+        advertised_host=advertised,
+        port_range=config.media.port_range,
+        codecs=tuple(config.media.codecs),
+        timeout_s=config.media.timeout_s,
+    )
+
+
+def trunks_of(config: Config, source: str = "configuration") -> tuple[TrunkConfig, ...]:
+    """The trunks as sip wants them. ConfigError for what only sip can judge, such as a host's URI."""
+    trunks: list[TrunkConfig] = []
+    faults: list[Fault] = []
+    for at, trunk in enumerate(config.trunks):
+        try:
+            trunks.append(_trunk(trunk))
+        except ValueError as error:
+            field, colon, reason = str(error).partition(": ")
+            key = f"trunks[{at}].{field} ({trunk.name})" if colon else f"trunks[{at}] ({trunk.name})"
+            faults.append(Fault(source, key, reason if colon else str(error)))
+    if faults:
+        raise ConfigError(faults)
+    return tuple(trunks)
+
+
+def _trunk(trunk: Trunk) -> TrunkConfig:
+    fields = trunk.model_dump(exclude={"allow", "password"}, by_alias=True)
+    fields["hosts"] = tuple(trunk.hosts)
+    fields["codecs"] = tuple(trunk.codecs)
+    fields["inbound_sources"] = tuple(map(ip_network, trunk.inbound_sources))
+    password = None if trunk.password is None else trunk.password.get_secret_value()
+    return TrunkConfig(password=password, **fields)
+
+
+def dial_plan(config: Config, trunk_state: Callable[[str], str | None]) -> DialPlan:
+    """Extensions, services, inbound numbers and routes."""
+    services: dict[str, str] = dict(config.services)
+    services.update((did.to, did.to) for did in config.numbers if did.to in ("echo", "tone"))
+    return DialPlan(
+        extensions=[
+            Extension(
+                extension.number,
+                extension.display_name,
+                tuple(map(Pattern.parse, extension.allow)),
+                extension.max_calls or config.limits.calls_per_extension,
+                extension.ring_timeout_s,
+            )
+            for extension in config.extensions
+        ],
+        services=services,
+        inbound=[InboundNumber(Pattern.parse(did.number), did.to, did.trunk) for did in config.numbers],
+        routes=[
+            Route(
+                Pattern.parse(route.pattern),
+                tuple(RouteTrunk(choice.trunk, choice.priority, choice.weight) for choice in route.trunks),
+                route.media,
+            )
+            for route in config.routes
+        ],
+        trunk_state=trunk_state,
+        random=random.random,
+    )
+
+
+# Life.
+
+
+class Server:
+    """All parts, running between `start` and `stop`."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.parts: Parts | None = None
+        self.http_ports: tuple[int, ...] = ()
+        "What is really listened on, the main port first."
+        self._runner: web.AppRunner | None = None
+        self._why_not_ready: str | None = "the server starts"
+
+    async def start(self) -> None:
+        """Listen on every port. StartError names the one that cannot be had; then nothing is left open."""
+        parts = self.parts = build(self.config)
+        try:
+            await self._listen_sip(parts)
+            await self._listen_http(parts)
+        except StartError:
+            await self.stop()
+            raise
+        for keeper in parts.keepers:
+            keeper.start()
+        self._why_not_ready = None
+
+    async def _listen_sip(self, parts: Parts) -> None:
+        listens = [Listen(*split_listen(text)) for text in self.config.sip.listen]
+        try:
+            await parts.endpoint.start(listens)
+        except OSError as error:
+            raise StartError(f"SIP cannot listen on {' and '.join(self.config.sip.listen)}: {_why(error)}") from error
+
+    async def _listen_http(self, parts: Parts) -> None:
+        server = self.config.server
+        app = make_app(
+            [PbxApi(parts.registry, clock=asyncio.get_running_loop().time).dialect()],
+            tokens=TokenBook(self.config.tokens),
+            why_not_ready=lambda: self._why_not_ready,
+            cors_origins=server.cors_origins,
+        )
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=HTTP_SHUTDOWN_S)
+        await self._runner.setup()
+        for port in (server.http_port, *server.extra_http_ports):
+            try:
+                await web.TCPSite(self._runner, server.host, port).start()
+            except OSError as error:
+                raise StartError(f"HTTP cannot listen on {server.host} port {port}: {_why(error)}") from error
+        self.http_ports = tuple(address[1] for address in self._runner.addresses)
+
+    async def stop(self) -> None:
+        """End every call with BYE, leave the trunks, close every port. Bounded; may follow a failed start."""
+        self._why_not_ready = "the server stops"
+        parts = self.parts
+        if parts is None:
+            return
+        await parts.registry.close()
+        if parts.keepers:
+            await asyncio.gather(*(keeper.close() for keeper in parts.keepers))
+        if self._runner is not None:
+            await self._runner.cleanup()
+        await parts.endpoint.close()
+        parts.media.close()
+        self.parts = None
+
+
+def run(config: Config, announce: Callable[[Server], None]) -> None:
+    """Serve until SIGINT or SIGTERM; `announce` is called once all is ready. StartError when it cannot start."""
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_serve(config, announce))
+
+
+async def _serve(config: Config, announce: Callable[[Server], None]) -> None:
+    loop = asyncio.get_running_loop()
+    told_to_stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, told_to_stop.set)
+    _allow_many_files()
+    server = Server(config)
+    await server.start()
+    # What was made so far lives as long as the process: the collector need not walk it again and again.
+    gc.collect()
+    gc.freeze()
+    announce(server)
+    log.info("ready", http=server.http_ports, sip=config.sip.listen)
+    await told_to_stop.wait()
+    log.info("stopping")
+    await server.stop()
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's loop where it is installed, else asyncio's own."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def _allow_many_files() -> None:
+    """A call with media has four sockets, and the usual soft limit is 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _why(error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return "the port is in use by another program"
+    if error.errno == errno.EACCES:
+        return "ports below 1024 need privileges"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return "this machine has no such address"
+    return error.strerror or str(error)
