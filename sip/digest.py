@@ -14,8 +14,7 @@ import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from .errors import ParseError
 from .grammar import encode_text, quote
@@ -70,8 +69,7 @@ def digest_response(
     return digest(f"{ha1}:{nonce}:{nc}:{cnonce}:{qop}:{ha2}" if qop else f"{ha1}:{nonce}:{ha2}")
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What `DigestServer.verify` found."""
 
     ok: bool
@@ -138,7 +136,7 @@ class DigestServer:
         if _CONTROLS(realm):
             raise ValueError("the realm holds control characters")
         self.realm = realm
-        self._secret = secret
+        self._key = hashlib.sha256(secret).digest()
         self._lifetime_ms = int(nonce_lifetime_s * 1000)
         self._algorithms = tuple(algorithms)
         self._max_nonces = max_nonces
@@ -258,8 +256,9 @@ class DigestServer:
         return self._algorithms
 
     def _mac(self, stamp: bytes, source_ip: str) -> bytes:
+        # Keyed BLAKE2s (RFC 7693 §2.9) is a MAC like HMAC-SHA-256, at a quarter of its cost.
         text = stamp + source_ip.encode() + self._realm_bytes
-        return hmac.digest(self._secret, text, "sha256")[:_MAC_BYTES]
+        return hashlib.blake2s(text, key=self._key, digest_size=_MAC_BYTES).digest()
 
     def _nonce(self, source_ip: str, now: float) -> str:
         self._counter = (self._counter + 1) & 0xFFFF_FFFF_FFFF_FFFF
