@@ -49,7 +49,11 @@ class PhoneSettings:
     address: str = "127.0.0.1"
     domain: str = "127.0.0.1"
     auth_user: str = ""
+    port: int = 0
+    "SIP port, with TLS on the one above it; 0 takes free ones."
     register: bool = True
+    await_registration: bool = True
+    "Whether start() returns only once the registrar has said 200."
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,8 @@ class Baresip:
         self.settings = settings
         self.folder = folder
         self.network = network
-        self.port = network.ports(4, settings.address)  # SIP, TLS on the next one, then the control port
+        self.port = settings.port or network.ports(2, settings.address)
+        self._control_port = network.ports(1)
         self._tokens = itertools.count(1)
         self._replies: dict[str, asyncio.Future[str]] = {}
         self._inbox = _Inbox()
@@ -105,7 +110,7 @@ class Baresip:
         try:
             await phone.program.said("baresip is ready")
             await phone._connect()
-            if settings.server and settings.register:
+            if settings.server and settings.register and settings.await_registration:
                 await phone.registered()
         except BaseException:
             await phone.stop()
@@ -238,7 +243,7 @@ class Baresip:
             "rtp_ports": f"{rtp}-{rtp + RTP_PORTS - 2}",
             "snd_path": f"{folder}/rec",
             "module_path": str(MODULES),
-            "ctrl_tcp_listen": f"127.0.0.1:{self.port + 2}",
+            "ctrl_tcp_listen": f"127.0.0.1:{self._control_port}",
         }
         modules = ["module " + name for name in (mine.codec.module, "aufile.so", "aubridge.so", "sndfile.so")]
         modules += ["module_app " + name for name in ("account.so", "menu.so", "ctrl_tcp.so", "debug_cmd.so")]
@@ -267,7 +272,7 @@ class Baresip:
     async def _connect(self) -> None:
         connection = self.network.socket(socket.AF_INET, socket.SOCK_STREAM)
         connection.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", self.port + 2))
+        await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", self._control_port))
         reader, self._writer = await asyncio.open_connection(sock=connection)
         self._reader_task = asyncio.create_task(self._read(reader), name=f"baresip {self.settings.user}")
 

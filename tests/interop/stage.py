@@ -73,7 +73,7 @@ class Cast:
         transport: str = "udp",
         codec: Codec = PCMU,
         auto_answer: bool = False,
-        register: bool = True,
+        await_registration: bool = True,
     ) -> Baresip:
         """A phone of the extension `number`; it says a tone of its own."""
         settings = PhoneSettings(
@@ -84,13 +84,13 @@ class Cast:
             transport=transport,
             codec=codec,
             auto_answer=auto_answer,
-            register=register,
+            await_registration=await_registration,
         )
         return await self._baresip(settings, f"baresip-{number}")
 
-    async def trunk_phone(self, number: str, address: str, *, auto_answer: bool = True) -> Baresip:
+    async def trunk_phone(self, number: str, address: str, port: int, *, auto_answer: bool = True) -> Baresip:
         """A phone at an address of its own that knows of no server: the far end of a trunk."""
-        settings = PhoneSettings(number, tone_of(number), address=address, auto_answer=auto_answer)
+        settings = PhoneSettings(number, tone_of(number), address=address, port=port, auto_answer=auto_answer)
         return await self._baresip(settings, f"trunk-{number}")
 
     async def linphone(self, number: str) -> Linphone:
