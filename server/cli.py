@@ -5,13 +5,13 @@ Heavy parts are imported by the command that needs them, so that help and versio
 
 from __future__ import annotations
 
+import argparse
 import os
 import secrets
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
-
-import typer
+from typing import TYPE_CHECKING
 
 from . import __version__
 
@@ -23,105 +23,111 @@ EXAMPLE = Path(__file__).parent / "example.toml"
 TOKEN_FILE = "dev-token"
 EXAMPLE_CALL = '{"caller": "1001", "callee": "1002", "send_sdp": true}'
 
-commands = typer.Typer(
-    help="Ringway, a call server.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
-)
-config_commands = typer.Typer(help="Write and check a configuration file.", no_args_is_help=True)
-commands.add_typer(config_commands, name="config")
 
-ConfigFile = Annotated[Path, typer.Option("--config", help="Configuration file (TOML).", metavar="FILE")]
-
-
-def main() -> None:
-    """What the command `ringway` runs."""
-    commands()
-
-
-@commands.callback(invoke_without_command=True)
-def _root(
-    show_version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
-) -> None:
-    if show_version:
-        typer.echo(f"ringway {__version__}")
-        raise typer.Exit
-
-
-@commands.command()
-def dev(
-    host: Annotated[str, typer.Option(help="Address for HTTP, SIP and media.")] = "127.0.0.1",
-    http_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the REST API.")] = 8080,
-    sip_port: Annotated[int, typer.Option(min=0, max=65535, help="Port for SIP over UDP and TCP.")] = 5060,
-    rtp_ports: Annotated[str, typer.Option(metavar="FIRST-LAST", help="UDP ports for media.")] = "40000-49999",
-    token: Annotated[str | None, typer.Option(help="Admin token of the REST API; random by default.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder that keeps the random token between runs.")] = None,
-) -> None:
-    """Run with demo extensions and no configuration file."""
-    from .config import dev_config
+def main(arguments: Sequence[str] | None = None) -> int:
+    """What the command `ringway` runs; its exit status: 0, 1 for a refusal, 2 for a wrong command line."""
+    options = _parser().parse_args(arguments)
     from .errors import ServerError
 
     try:
-        chosen = _dev_token(token, data)
-        config = dev_config(host=host, http_port=http_port, sip_port=sip_port, rtp_ports=rtp_ports, token=chosen)
+        options.command(options)
     except (ServerError, OSError) as error:
-        _fail(str(error))
-    _run(config, chosen)
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
 
 
-@commands.command()
-def serve(config: ConfigFile) -> None:
-    """Run with a configuration file."""
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="ringway", description="Ringway, a call server.")
+    parser.add_argument("--version", action="version", version=f"ringway {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    dev = commands.add_parser(
+        "dev",
+        help="run with demo extensions and no configuration file",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    dev.set_defaults(command=_dev)
+    dev.add_argument("--host", default="127.0.0.1", help="address for HTTP, SIP and media")
+    dev.add_argument("--http-port", type=_port, default=8080, metavar="PORT", help="port of the REST API")
+    dev.add_argument("--sip-port", type=_port, default=5060, metavar="PORT", help="port for SIP over UDP and TCP")
+    dev.add_argument("--rtp-ports", default="40000-49999", metavar="FIRST-LAST", help="UDP ports for media")
+    dev.add_argument("--token", type=_token, help="admin token of the REST API; random if not given")
+    dev.add_argument("--data", type=Path, metavar="DIR", help="folder that keeps the random token between runs")
+
+    serve = commands.add_parser("serve", help="run with a configuration file")
+    serve.set_defaults(command=_serve)
+    serve.add_argument("--config", type=Path, required=True, metavar="FILE", help="configuration (TOML)")
+
+    config = commands.add_parser("config", help="write and check a configuration file")
+    actions = config.add_subparsers(required=True, metavar="ACTION")
+    init = actions.add_parser("init", help="write a commented example")
+    init.set_defaults(command=_config_init)
+    init.add_argument("--output", "-o", type=Path, metavar="FILE", help="where to; standard output if not given")
+    check = actions.add_parser("check", help="name every fault of a file; exit 1 when there is one")
+    check.set_defaults(command=_config_check)
+    check.add_argument("--config", type=Path, required=True, metavar="FILE", help="configuration (TOML)")
+    return parser
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= 65535):
+        raise argparse.ArgumentTypeError("a port is a number from 0 (take a free one) to 65535")
+    return int(text)
+
+
+def _token(text: str) -> str:
+    if not (text and text.isascii() and text.isprintable() and " " not in text):
+        raise argparse.ArgumentTypeError("a token is made of printable ASCII characters without spaces")
+    return text
+
+
+# Commands.
+
+
+def _dev(options: argparse.Namespace) -> None:
+    from .config import dev_config
+
+    token = options.token or _random_token(options.data)
+    config = dev_config(
+        host=options.host,
+        http_port=options.http_port,
+        sip_port=options.sip_port,
+        rtp_ports=options.rtp_ports,
+        token=token,
+    )
+    _run(config, token)
+
+
+def _serve(options: argparse.Namespace) -> None:
     from .config import load
-    from .errors import ConfigError
 
-    try:
-        loaded = load(config, os.environ)
-    except ConfigError as error:
-        _fail(str(error))
-    _run(loaded, None)
+    _run(load(options.config, os.environ), None)
 
 
-@config_commands.command("init")
-def config_init(
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to write; standard output by default.")
-    ] = None,
-) -> None:
-    """Write a commented example."""
+def _config_init(options: argparse.Namespace) -> None:
     text = EXAMPLE.read_text(encoding="utf-8")
-    if output is None:
-        typer.echo(text, nl=False)
+    if options.output is None:
+        sys.stdout.write(text)
         return
-    try:
-        with output.open("x", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        _fail(f"{output}: {error.strerror}")
-    output.chmod(0o600)  # it will hold passwords
+    # It will hold passwords; what is there already is never overwritten.
+    with open(options.output, "x", encoding="utf-8", opener=_private) as file:
+        file.write(text)
 
 
-@config_commands.command("check")
-def config_check(config: ConfigFile) -> None:
-    """Name every fault of a configuration file; exit 1 when there is one."""
+def _config_check(options: argparse.Namespace) -> None:
     from .app import trunks_of
     from .config import load
-    from .errors import ConfigError
 
-    try:
-        trunks_of(load(config, os.environ), source=str(config))
-    except ConfigError as error:
-        _fail(str(error))
-    typer.echo(f"{config}: no faults")
+    trunks_of(load(options.config, os.environ), source=str(options.config))
+    sys.stdout.write(f"{options.config}: no faults\n")
 
 
 def _run(config: Config, token: str | None) -> None:
     from . import app, logs
-    from .errors import ServerError
 
     logs.set_up(config.server.log_level, config.server.log_format)
-    try:
-        app.run(config, lambda server: typer.echo(banner(server, token)))
-    except ServerError as error:
-        _fail(str(error))
+    app.run(config, lambda server: print(banner(server, token), flush=True))
 
 
 def banner(server: Server, token: str | None) -> str:
@@ -153,21 +159,18 @@ def banner(server: Server, token: str | None) -> str:
     return "\n".join([*lines, "", "Ctrl-C ends all calls and stops."])
 
 
-def _dev_token(given: str | None, data: Path | None) -> str:
-    if given is not None:
-        if not given or not given.isascii() or not given.isprintable() or " " in given:
-            raise typer.BadParameter("a token is made of printable ASCII characters without spaces")
-        return given
+def _random_token(data: Path | None) -> str:
+    """A new one, or the one that `data` keeps."""
     if data is None:
         return secrets.token_urlsafe(18)
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
     file = data / TOKEN_FILE
     if not file.exists():
-        with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+        with open(file, "x", encoding="ascii", opener=_private) as out:
             out.write(secrets.token_urlsafe(18) + "\n")
-    return file.read_text().strip()
+    return file.read_text(encoding="ascii").strip()
 
 
-def _fail(message: str) -> NoReturn:
-    sys.stderr.write(f"{message}\n")
-    raise typer.Exit(1)
+def _private(path: str, flags: int) -> int:
+    """Opens a file that only its owner may read."""
+    return os.open(path, flags, 0o600)
