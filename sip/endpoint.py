@@ -57,10 +57,12 @@ class SipEndpoint:
         advertised: str | None = None,
         local_networks: Sequence[str] = (),
         lookups: Lookups | None = None,
+        nameservers: Sequence[str] | None = None,
         limits: TransportLimits | None = None,
         keep_alive_s: float | None = None,
     ) -> None:
-        """`advertised` and `local_networks`: see `LocalNames`. `lookups`: DNS, the system's by default.
+        """`advertised` and `local_networks`: see `LocalNames`. `nameservers`: addresses to ask instead of the
+        system's; `lookups`: who asks, instead of dnspython.
 
         `keep_alive_s`: how often a CRLF ping goes out on connections of ours (RFC 5626 §4.4.1); None: never.
         """
@@ -69,6 +71,7 @@ class SipEndpoint:
         "What is listened on, with the ports that the system gave."
         self._names = LocalNames(advertised, local_networks)
         self._lookups = lookups
+        self._nameservers = nameservers
         self._limits = limits or TransportLimits()
         self._keep_alive_s = keep_alive_s
         self._chance: Chance = random.SystemRandom()
@@ -290,7 +293,7 @@ class SipEndpoint:
         if self._lookups is None:
             from .transport.dns import DnsLookups  # slow to import, and often not needed
 
-            self._lookups = DnsLookups()
+            self._lookups = DnsLookups(self._nameservers)
         try:
             async with asyncio.timeout(RESOLVE_S):
                 return await resolve(

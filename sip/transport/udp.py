@@ -146,7 +146,7 @@ class UdpSocket:
         flow = self._flows.get(address)
         if flow is None:
             if len(self._flows) >= self._limits.max_udp_flows:
-                for old in list(self._flows)[: len(self._flows) // 4]:
+                for old in list(self._flows)[: len(self._flows) // 4 + 1]:
                     del self._flows[old]
             flow = self._flows[address] = UdpFlow(self, address)
         return flow
@@ -208,8 +208,8 @@ class UdpSocket:
                 ):
                     continue
                 code = int.from_bytes(detail[:4], sys.byteorder)
-                if code in UNREACHABLE and address in self._flows:
-                    self._on_unreachable(self._flows[address])
+                if code in UNREACHABLE:
+                    self._on_unreachable(self._flow(address))
 
 
 class Watch:
