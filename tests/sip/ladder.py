@@ -154,7 +154,8 @@ class Node:
         try:
             message = parse_message(data, stream=flow.reliable)
         except ParseError as error:
-            assert self.stack is not None, f"{self.name} got nonsense: {error.reason}"
+            if self.stack is None:
+                raise AssertionError(f"{self.name} got nonsense: {error.reason}") from error
             self.stack.receive_error(error, flow, self.network.now)
         else:
             self.inbox.append((round(self.network.now, 6), message))
