@@ -13,13 +13,14 @@ from types import TracebackType
 from typing import Self
 
 from . import machine
-from .load import CALLEE, CALLEE_PORT, CALLER, DEVICE_PORT
+from .load import CALLEE, CALLEE_PORT, CALLER, CALLER_PORT, DEVICE_PORT
 from .machine import Cores
 
 ROOT = Path(__file__).parent.parent
 SIPPY_FOLDER = ROOT / "var" / "bench" / "sippy"
 SIPPY_PINS = ROOT / "requirements" / "bench.txt"
 SETTLE_S = 1.0
+RTP_PORTS = "10000-40000"  # below SIPp's and above the well-known ones; four a call
 
 
 class Device(ABC):
@@ -113,7 +114,7 @@ class Ringway(Device):
     def command(self) -> list[str]:
         config = self.folder / "ringway.toml"
         config.write_text(ringway_config(self.media))
-        return [sys.executable, "-m", "server.cli", "serve", "--config", str(config)]
+        return [sys.executable, "-c", "from server.cli import main; main()", "serve", "--config", str(config)]
 
     def environment(self) -> dict[str, str]:
         return {"PYTHONPATH": str(ROOT)}
@@ -136,4 +137,35 @@ class RingwayAnchored(Ringway):
 
 def ringway_config(media: str) -> str:
     """A server that takes calls from the caller's address and sends each to the callee's."""
-    return ""
+    return f"""
+[server]
+http_port = 0
+log_level = "warning"
+
+[sip]
+listen = ["udp:{CALLER}:{DEVICE_PORT}"]
+
+[media]
+ports = "{RTP_PORTS}"
+
+[limits]
+sessions = 20000
+early_dialogs = 20000
+
+[[trunks]]
+name = "from-caller"
+hosts = ["sip:{CALLER}:{CALLER_PORT}"]
+inbound_sources = ["{CALLER}/32"]
+options_interval_s = 0
+allow = ["33."]
+
+[[trunks]]
+name = "to-callee"
+hosts = ["sip:{CALLEE}:{CALLEE_PORT}"]
+options_interval_s = 0
+media = "{media}"
+
+[[routes]]
+pattern = "33."
+trunks = [{{ trunk = "to-callee" }}]
+"""
