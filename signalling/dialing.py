@@ -26,6 +26,7 @@ from sip import (
     build_invite,
     progress_to_cross,
     request_uri,
+    status_to_cross,
 )
 
 from .conversation import handle_alone
@@ -82,11 +83,17 @@ class Plan:
 class DialFailed(Exception):
     """No stage of a plan was answered; the most telling status."""
 
-    def __init__(self, status: int, reason: str, *, retryable: bool) -> None:
+    def __init__(self, status: int, reason: str, *, retryable: bool, response: bool = False) -> None:
         super().__init__(f"{status} {reason}")
         self.status = status
         self.reason = reason
         self.retryable = retryable
+        self._response = response
+
+    @property
+    def status_to_tell(self) -> int:
+        """What the other party is told: our own finding as it is, a peer's response mapped."""
+        return status_to_cross(self.status) if self._response else self.status
 
 
 def extension_destinations(bindings: Sequence[Binding]) -> tuple[Destination, ...]:
@@ -220,14 +227,12 @@ class Dialling:
         leg.line = line
         leg.on_close = self._switch.leg_closed
         self._session.legs.append(leg)
-        answered = False
         try:
             await self._ring(stage, leg)
-            answered = True
-        finally:
-            if not answered and leg in self._session.legs:
-                self._session.legs.remove(leg)
-                leg.hang_up(480, "not answered")
+        except DialFailed as failed:
+            self._session.legs.remove(leg)
+            leg.hang_up(failed.status, failed.reason)
+            raise
         return leg
 
     def _leg(self, stage: Stage) -> Leg:
@@ -323,7 +328,7 @@ class Dialling:
                 self._send(stage, leg, destination, flows, offer)
             else:
                 retryable = unreachable or event.status == 408 or 500 <= event.status < 600
-                self._failed(DialFailed(event.status, event.reason, retryable=retryable))
+                self._failed(DialFailed(event.status, event.reason, retryable=retryable, response=True))
                 if event.status >= 600:
                     self._waiting.clear()  # RFC 3261 §16.7: nobody else is to be asked
 

@@ -25,7 +25,6 @@ from sip import (
     refusal,
     response_to,
     session_description,
-    status_to_cross,
     trunk_for_source,
 )
 
@@ -233,7 +232,7 @@ async def connect(session: Session, switch: Switch, caller: Leg, plan: Plan) -> 
         callee = await Dialling(session, switch, plan, caller).run(late_offer=late)
     except DialFailed as failed:
         session.call.status = failed.status
-        raise Finished(failed.reason, by="callee", status=status_to_cross(failed.status)) from failed
+        raise Finished(failed.reason, by="callee", status=failed.status_to_tell) from failed
     try:
         caller.accept(callee)
     except CallGone:

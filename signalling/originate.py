@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sip import AutoAnswer, Binding, CallIntent, Rewrites, Uri, status_to_cross
+from sip import AutoAnswer, Binding, CallIntent, Rewrites, Uri
 
 from .conversation import Conversation
 from .dialing import (
@@ -186,7 +186,7 @@ async def run(session: Session, switch: Switch, origination: Origination) -> Non
         callee = await Dialling(session, switch, origination.callee_plan, caller).run()
     except DialFailed as failed:
         session.call.status = failed.status
-        raise Finished(failed.reason, by="callee", status=status_to_cross(failed.status)) from failed
+        raise Finished(failed.reason, by="callee", status=failed.status_to_tell) from failed
     bridge_answered(session, switch, caller, callee)
     await Conversation(session, switch, caller, callee).run()
 

@@ -55,7 +55,7 @@ class House:
         routes: Sequence[Route] = (),
         inbound: Sequence[InboundNumber] = (),
         trunk_patterns: dict[str, str] | None = None,
-        limits: Limits = Limits(),
+        limits: Limits | None = None,
         media: FakeMediaEngine | None = None,
     ) -> None:
         self.sim = sim
@@ -83,7 +83,7 @@ class House:
             registrar=registrar,
             lines=self.lines,
             domain="ringway",
-            limits=limits,
+            limits=limits or Limits(),
         )
         self.registry = Registry(self.switch)
         stack.user = Inbound(
