@@ -106,8 +106,8 @@ def session_description(message: Message) -> str | None:
     content_type = message.get("Content-Type")
     if content_type is None:  # RFC 3261 section 20.15 wants the header; a body that plainly is SDP is taken for it.
         return message.text if body.startswith(b"v=0") else None
-    kind = content_type[:16].lower()
-    if kind.startswith(SDP):
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind == SDP:
         disposition = message.get("Content-Disposition")
         return message.text if disposition is None or _is_session(disposition) else None
     if kind.startswith("multipart/"):

@@ -7,7 +7,7 @@ import pytest
 from sip.calls import CallGone, CallStateError, Cancelled, Confirmed, Ended, IncomingCall, NoAck, refusal
 from sip.message import Request, Response
 
-from .peer import ANSWER, CONTACT, OFFER, Peer, Us, accepted_call, name_of
+from .peer import ANSWER, CONTACT, OFFER, Peer, Us, accepted_call, is_free, name_of
 
 
 @pytest.fixture
@@ -50,11 +50,11 @@ def test_a_call_is_rung_accepted_confirmed_and_ended_by_the_caller(us: Us, peer:
     assert ok.get("Allow") == "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO"
     peer.learn(ok)
     assert us.events == []
-    assert not call.can_reinvite
+    assert not is_free(call)
     peer.ack()
     confirmed = us.take(Confirmed)
     assert (confirmed.call, confirmed.sdp) == (call, None)
-    assert call.can_reinvite
+    assert is_free(call)
     peer.ack()
     assert us.events == []
     peer.send("BYE", headers=[("Reason", 'Q.850;cause=16;text="bye"')])

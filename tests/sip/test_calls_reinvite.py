@@ -19,7 +19,20 @@ from sip.calls import (
 )
 from sip.message import Request
 
-from .peer import ANSWER, ANSWER_2, CONTACT, OFFER, OFFER_2, Peer, Us, Wire, accepted_call, answered_call, name_of
+from .peer import (
+    ANSWER,
+    ANSWER_2,
+    CONTACT,
+    OFFER,
+    OFFER_2,
+    Peer,
+    Us,
+    Wire,
+    accepted_call,
+    answered_call,
+    is_free,
+    name_of,
+)
 
 MakeCall = Callable[[Us, Peer], Call]
 BOTH_ROLES = pytest.mark.parametrize("make_call", [answered_call, accepted_call], ids=["caller", "callee"])
@@ -57,7 +70,7 @@ def test_our_reinvite_is_answered_and_acked(us: Us, peer: Peer, make_call: MakeC
     reinvite = peer.get_request("INVITE")
     assert (reinvite.text, reinvite.get("Contact"), reinvite.get("Subject")) == (OFFER_2, CONTACT, "hold")
     assert reinvite.uri == "sip:peer@192.0.2.2:5062"
-    assert not call.can_reinvite
+    assert not is_free(call)
     peer.respond(reinvite, 100)
     ok = peer.respond(reinvite, 200, ANSWER_2)
     ack = peer.get_request("ACK")
@@ -67,7 +80,7 @@ def test_our_reinvite_is_answered_and_acked(us: Us, peer: Peer, make_call: MakeC
     us.receive(ok)
     assert us.seen() == ["ACK"]
     assert us.events == []
-    assert call.can_reinvite
+    assert is_free(call)
 
 
 def test_the_remote_target_is_refreshed_both_ways(us: Us, peer: Peer) -> None:
@@ -95,12 +108,12 @@ def test_an_offerless_reinvite_is_answered_in_the_ack(us: Us, peer: Peer) -> Non
     assert (answered.sdp, answered.needs_ack) == (OFFER, True)
     us.receive(ok)
     assert us.seen() == []
-    assert not call.can_reinvite
+    assert not is_free(call)
     peer.send("INVITE", OFFER_2)
     assert us.seen() == ["491 INVITE"]
     call.ack(us.now, ANSWER)
     assert peer.get_request("ACK").text == ANSWER
-    assert call.can_reinvite
+    assert is_free(call)
     us.receive(ok)
     assert peer.get_request("ACK").text == ANSWER
 
@@ -123,7 +136,7 @@ def test_a_2xx_without_description_is_acked_and_changes_nothing(us: Us, peer: Pe
         peer.respond(peer.get_request("INVITE"), 200)
         assert us.seen() == ["ACK"]
         assert us.take(ReinviteFailed).status == 488
-        assert call.can_reinvite
+        assert is_free(call)
 
 
 @BOTH_ROLES
@@ -180,7 +193,7 @@ def test_a_reinvite_that_rings_is_cancelled(us: Us, peer: Peer) -> None:
     peer.respond(cancel, 200)
     peer.respond(reinvite, 487)
     assert us.take(ReinviteFailed).status == 487
-    assert call.can_reinvite
+    assert is_free(call)
 
 
 def test_a_2xx_crosses_the_cancel_of_a_reinvite(us: Us, peer: Peer) -> None:
@@ -244,20 +257,20 @@ def test_their_reinvite_is_accepted_and_confirmed(us: Us, peer: Peer, make_call:
     assert (received.call, received.sdp) == (call, OFFER_2)
     assert received.request.cseq == peer.last["INVITE"].cseq
     assert us.seen() == []
-    assert not call.can_reinvite
+    assert not is_free(call)
     with pytest.raises(CallStateError):
         call.reinvite(us.now, OFFER)
     call.accept_reinvite(us.now, ANSWER_2, [("Subject", "held")])
     ok = peer.get("200 INVITE")
     assert (ok.text, ok.get("Contact"), ok.get("Subject")) == (ANSWER_2, CONTACT, "held")
-    assert not call.can_reinvite
+    assert not is_free(call)
     call.accept_reinvite(us.now, ANSWER_2)
     call.reject_reinvite(us.now)
     assert us.seen() == []
     peer.ack()
     confirmed = us.take(Confirmed)
     assert (confirmed.call, confirmed.sdp) == (call, None)
-    assert call.can_reinvite
+    assert is_free(call)
     assert call.flow is elsewhere
 
 
@@ -279,7 +292,7 @@ def test_their_reinvite_is_refused_and_the_call_goes_on(us: Us, peer: Peer) -> N
     refused = peer.get("488 INVITE")
     assert refused.get("Retry-After") == "3"
     assert "Contact" not in refused.headers
-    assert call.can_reinvite
+    assert is_free(call)
     peer.send("INVITE", OFFER_2)
     us.take(ReinviteReceived)
 
@@ -302,7 +315,7 @@ def test_they_withdraw_their_reinvite(us: Us, peer: Peer) -> None:
     call.accept_reinvite(us.now, ANSWER_2)
     call.reject_reinvite(us.now)
     assert us.seen() == []
-    assert call.can_reinvite
+    assert is_free(call)
 
 
 def test_their_reinvite_is_withdrawn_with_its_connection(us: Us, peer: Peer) -> None:
@@ -440,7 +453,7 @@ def test_491_is_tried_again_after_the_delay_of_the_role(
     peer.respond(first, 491)
     assert us.seen() == ["ACK"]
     assert us.events == []
-    assert not call.can_reinvite
+    assert not is_free(call)
     at = us.core.deadline
     assert at is not None
     assert least <= at - us.now <= most
@@ -461,7 +474,7 @@ def test_glare_without_end_is_given_up(us: Us, peer: Peer) -> None:
         peer.respond(last_request(us, "INVITE"), 491)
         us.run_for(4)
     assert us.take(ReinviteFailed).status == 491
-    assert call.can_reinvite
+    assert is_free(call)
 
 
 def test_their_reinvite_overtakes_ours_that_waits(us: Us, peer: Peer) -> None:
