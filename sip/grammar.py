@@ -52,7 +52,6 @@ PLAIN: Final = r"[A-Za-z0-9\-.!%*_+`'~:;=/&$\[\]]"
 _PLAIN_PARAMETERS = re.compile(f";{PLAIN}+").fullmatch
 _LIST_STOP = re.compile(r'[,"<]').search
 _PARAMETER_STOP = re.compile(r'[;"]').search
-_FOLD = re.compile(r"[ \t]*\r\n[ \t]+")
 _THIRD_COLON = re.compile(r":::(?=[0-9]{1,3}\.[0-9.]+$)")
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
@@ -78,10 +77,18 @@ def decode_text(wire: str) -> str:
 
 
 def unfold(raw: str) -> str:
-    """A raw header value on one line: each fold (RFC 3261 §7.3.1) becomes a space, outer white space goes."""
-    if "\n" in raw:
-        raw = _FOLD.sub(" ", raw)
-    return raw.strip(SPACE)
+    """A raw header value on one line: a fold (RFC 3261 §7.3.1) becomes a space, outer white space goes.
+
+    ParseError for a CR or LF that is no part of a fold.
+    """
+    if "\n" in raw or "\r" in raw:
+        first, *folded = raw.split("\r\n")
+        if any(part and part[0] not in " \t" for part in folded):
+            raise ParseError("Bare CR or LF")
+        raw = " ".join([part for part in [part.strip(" \t") for part in (first, *folded)] if part])
+        if "\n" in raw or "\r" in raw:
+            raise ParseError("Bare CR or LF")
+    return raw.strip(" \t")
 
 
 def quote(text: str) -> str:

@@ -19,7 +19,7 @@ HALF_MESSAGE_S: Final = (
 )
 PING_GAP_S: Final = 1.0  # between the halves of a ping; two CRLFs further apart are two pongs
 
-_LENGTH = re.compile(rb"\r\n(?:content-length|l)[ \t]*:((?:[^\r\n]|\r\n[ \t])*)", re.IGNORECASE).findall
+_LENGTH = re.compile(rb"\r\n(?:content-length|l)[ \t]*:((?:[^\r\n]+|\r\n[ \t])*)", re.IGNORECASE).findall
 
 
 class KeepAlive:
