@@ -94,6 +94,10 @@ class Headers:
             return []
         return [line_value(line) for known, line in zip(names, self.lines, strict=True) if known == key]
 
+    def count(self, name: str) -> int:
+        """How many lines have that name."""
+        return self.names.count(canonical_name(name))
+
     def values(self, name: str) -> list[str]:
         """The values under that name, comma lists taken apart. ParseError as for `split_list`."""
         return [value for line in self.get_all(name) for value in split_list(line)]
