@@ -1,11 +1,12 @@
 """Media of calls: SDP offer/answer, RTP and RTCP, relays and players. Knows nothing of SIP."""
 
 from .codecs import Codec
-from .engine import MediaConfig, MediaEngine
+from .engine import PLAYER_CODECS, MediaConfig, MediaEngine
 from .errors import MediaError, NoCommonCodec, NoPortsLeft, SdpError
 from .leg import Attachment, LegStats, Media, MediaLeg
 
 __all__ = [
+    "PLAYER_CODECS",
     "Attachment",
     "Codec",
     "LegStats",

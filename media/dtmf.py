@@ -15,7 +15,7 @@ PAYLOAD: Final = Struct(">BBH")
 "Event, end bit with volume, duration in units of the clock."
 END_PACKETS = 3  # RFC 4733 §2.5.1.4
 PACKET_MS = 20
-GAP_MS = 60  # silence between digits; Q.24 asks for at least 40 (a receiver may take up to 70 as one with older gear)
+GAP_MS = 60  # silence between digits
 VOLUME = 10  # -10 dBm0
 
 
@@ -78,9 +78,7 @@ class EventPacket:
 
     payload: bytes
     marker: bool
-    "First packet of its digit."
-    offset: int
-    "Ticks from the timestamp of the digit's first packet to now; the packet itself carries that timestamp."
+    "First packet of its digit, whose timestamp those after it share."
 
 
 class EventWriter:
@@ -124,11 +122,7 @@ class EventWriter:
         said_ms = min(self._elapsed_ms, duration_ms)
         ending = self._elapsed_ms > duration_ms
         ticks = min(0xFFFF, said_ms * self._clock_hz // 1000)
-        packet = EventPacket(
-            PAYLOAD.pack(event, (END if ending else 0) | VOLUME, ticks),
-            marker,
-            (self._elapsed_ms - PACKET_MS) * self._clock_hz // 1000,
-        )
+        packet = EventPacket(PAYLOAD.pack(event, (END if ending else 0) | VOLUME, ticks), marker)
         if ending:
             self._ends += 1
             if self._ends == END_PACKETS:

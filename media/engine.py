@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import asyncio
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
-from .leg import Attachment, LegStats, MediaLeg
+from .codecs import policy_of
+from .errors import MediaError
+from .leg import Attachment, MediaLeg
+from .negotiation import Negotiation, Remote
+from .player import Frames, prompt_frames, ringback_frames, tone_frames
+from .ports import REST_S, PortPair, PortPool
+from .relay_leg import Address
+from .rtp_leg import RtpLeg
 
 DEFAULT_CODECS = ("PCMU", "PCMA", "G722", "opus")
+PLAYER_CODECS = ("PCMU", "PCMA")
+"What a leg must be limited to if it is to hear tones and prompts."
+
+TICK_S = 0.02
+LATE_TICKS = 10  # a ticker that is later than this does not catch up: nobody wants 200 ms at once
+WHEEL = 20  # slices of a second: the legs' once-a-second work is spread, so that no packet waits for all of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,41 +40,250 @@ class MediaConfig:
     "Codecs we accept and offer, best first."
     timeout_s: float = 60.0
     "Without RTP for this long, and no hold, a leg calls `on_timeout`."
+    port_rest_s: float = REST_S
+    "How long freed ports are not given out again."
 
 
 class MediaEngine:
-    """Implements `media.leg.Media` with real sockets. Create and use it on a running asyncio loop."""
+    """Implements `media.leg.Media` with real sockets. Made and used on a running asyncio loop."""
 
-    def __init__(self, config: MediaConfig) -> None:
+    def __init__(self, config: MediaConfig = MediaConfig()) -> None:
+        """Raises ValueError for an unknown codec or an unusable port range."""
         self.config = config
+        self.loop = asyncio.get_running_loop()
+        self.timeout_s = config.timeout_s
+        self.advertised_host = config.advertised_host or config.bind_host
+        self._policy = policy_of(config.codecs)
+        self._ports = PortPool(config.bind_host, *config.port_range, rest_s=config.port_rest_s)
+        self._wheel: list[set[RtpLeg]] = [set() for _ in range(WHEEL)]
+        self._slots: dict[RtpLeg, int] = {}
+        self._next_slot = 0
+        self._serial = 0
+        self._bridges = 0
+        self._players = 0
+        self._wheel_timer: asyncio.TimerHandle | None = None
+        self._ticker = Ticker(self.loop)
+        self._wheel_at = 0
 
-    def create_leg(self, *, codecs: Sequence[str] | None = None, peer_host: str | None = None) -> MediaLeg:
-        """A new leg with a port pair of its own. Raises NoPortsLeft."""
-        raise NotImplementedError
+    # Verbs of `Media`.
+
+    def create_leg(self, *, codecs: Sequence[str] | None = None, peer_host: str | None = None) -> RtpLeg:
+        """A new leg with a port pair of its own. Raises NoPortsLeft, ValueError for an unknown codec."""
+        policy = self._policy if codecs is None else policy_of(codecs)
+        pair = self._ports.take(time.monotonic())
+        self._serial += 1
+        negotiation = Negotiation(policy, self.advertised_host, pair.port, random.getrandbits(31), self._refuse_own)
+        leg = RtpLeg(f"rtp-{self._serial}", self, pair, negotiation, peer_host)
+        slot = self._next_slot = (self._next_slot + 1) % WHEEL
+        self._wheel[slot].add(leg)
+        self._slots[leg] = slot
+        if self._wheel_timer is None:
+            self._wheel_timer = self.loop.call_later(1 / WHEEL, self._turn)
+        return leg
 
     def bridge(self, a: MediaLeg, b: MediaLeg) -> Attachment:
-        """Relay between two legs of this engine."""
-        raise NotImplementedError
+        """Relay between two legs of this engine; the same bridge again if they are joined already."""
+        first, second = self._own(a), self._own(b)
+        joined = first.attachment
+        if isinstance(joined, Bridge) and joined is second.attachment and first is not second:
+            return joined
+        return Bridge(self, first, second)
 
     def echo(self, leg: MediaLeg, prompt: bool = True) -> Attachment:
-        """Send back what is received, after a short spoken prompt if wanted."""
-        raise NotImplementedError
+        """Send back what is received, after a short spoken prompt if wanted (and if the leg has G.711)."""
+        own = self._own(leg)
+        if not prompt:
+            return Bridge(self, own, own)
+        return Player(self, own, lambda law: prompt_frames(law, "echo"), then_echo=True)
 
     def tone(self, leg: MediaLeg, hz: int = 1000) -> Attachment:
-        """Play a continuous tone."""
-        raise NotImplementedError
+        """Play a continuous tone. Raises ValueError for a frequency beyond 1-3,999 Hz."""
+        tone_frames("PCMU", hz)
+        return Player(self, self._own(leg), lambda law: tone_frames(law, hz))
 
     def ringback(self, leg: MediaLeg) -> Attachment:
         """Play the ringing tone."""
-        raise NotImplementedError
+        return Player(self, self._own(leg), ringback_frames)
 
     def counts(self) -> dict[str, int]:
-        """Live legs, bridges, players and ports."""
-        raise NotImplementedError
+        """Live legs, bridges and players; ports in use and port pairs resting."""
+        return {
+            "legs": len(self._slots),
+            "bridges": self._bridges,
+            "players": self._players,
+            "ports": 2 * len(self._ports.used),
+            "ports_resting": 2 * self._ports.resting,
+        }
 
     def close(self) -> None:
         """Close every leg and free every port."""
-        raise NotImplementedError
+        for leg in list(self._slots):
+            leg.close()
+        self._ticker.close()
+        if self._wheel_timer is not None:
+            self._wheel_timer.cancel()
+            self._wheel_timer = None
+
+    # What legs and attachments need.
+
+    def is_own(self, address: Address) -> bool:
+        """True for an address of this engine: relaying to it could make a loop."""
+        return self._ports.owns(*address)
+
+    def speak(self, leg: RtpLeg) -> None:
+        """Call `leg.tick` every 20 ms until it returns False."""
+        self._ticker.add(leg.tick)
+
+    def closed(self, leg: RtpLeg, pair: PortPair) -> None:
+        """A leg is gone; its ports are free."""
+        self._wheel[self._slots.pop(leg)].discard(leg)
+        self._ports.give_back(pair, time.monotonic())
+
+    def attach(self, player: Player) -> None:
+        """Begin to tick a player."""
+        self._players += 1
+        self._ticker.add(player.tick)
+
+    def detach(self, player: Player) -> None:
+        """A player is done."""
+        self._players -= 1
+        self._ticker.remove(player.tick)
+
+    def bridged(self, change: int) -> None:
+        """Count bridges."""
+        self._bridges += change
+
+    def _own(self, leg: MediaLeg) -> RtpLeg:
+        assert isinstance(leg, RtpLeg), "legs of another engine"
+        return leg
+
+    def _refuse_own(self, remote: Remote) -> None:
+        """Refuse a remote description that we cannot or must not send to."""
+        if remote.rtp is None:
+            return
+        if (":" in remote.rtp[0]) != (":" in self.config.bind_host):
+            raise MediaError("media address of another IP version than ours")
+        if self.is_own(remote.rtp):
+            raise MediaError("media address is one of our own")
+
+    def _turn(self) -> None:
+        """One slice of the legs' once-a-second work."""
+        self._wheel_timer = self.loop.call_later(1 / WHEEL, self._turn) if self._slots else None
+        self._wheel_at = (self._wheel_at + 1) % WHEEL
+        now = time.monotonic()
+        for leg in list(self._wheel[self._wheel_at]):
+            leg.check(now)
 
 
-__all__ = ["DEFAULT_CODECS", "LegStats", "MediaConfig", "MediaEngine"]
+class Ticker:
+    """One 20 ms timer for everything that plays; it stands still while nothing does."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._ticking: dict[Callable[[float], bool], None] = {}
+        self._due_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, tick: Callable[[float], bool]) -> None:
+        """Call this every 20 ms with the monotonic time, until it returns False."""
+        self._ticking[tick] = None
+        if self._timer is None:
+            self._due_at = self._loop.time()
+            self._arm()
+
+    def remove(self, tick: Callable[[float], bool]) -> None:
+        """Call this no more."""
+        self._ticking.pop(tick, None)
+
+    def close(self) -> None:
+        """Stop."""
+        self._ticking.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _arm(self) -> None:
+        self._due_at += TICK_S
+        self._timer = self._loop.call_at(self._due_at, self._run)
+
+    def _run(self) -> None:
+        late = self._loop.time() - self._due_at
+        if late > LATE_TICKS * TICK_S:
+            self._due_at += late
+        now = time.monotonic()
+        for tick in list(self._ticking):
+            if tick in self._ticking and not tick(now):
+                self._ticking.pop(tick, None)
+        self._timer = None
+        if self._ticking:
+            self._arm()
+
+
+class Bridge:
+    """Two legs joined, or one with itself (echo)."""
+
+    __slots__ = ("_engine", "_legs", "_open")
+
+    def __init__(self, engine: MediaEngine, a: RtpLeg, b: RtpLeg) -> None:
+        self._engine = engine
+        self._legs = (a, b)
+        for leg in self._legs:
+            if leg.attachment is not None:
+                leg.attachment.close()
+        self._open = True
+        engine.bridged(1)
+        a.attachment = b.attachment = self
+        a.feed(b)
+        b.feed(a)
+
+    def close(self) -> None:
+        """Part the legs. Harmless twice."""
+        if self._open:
+            self._open = False
+            self._engine.bridged(-1)
+            for leg in self._legs:
+                leg.attachment = None
+                leg.feed(None)
+
+
+@dataclass(slots=True, eq=False)
+class Player:
+    """Frames sent to one leg, over and over or once and then its echo."""
+
+    engine: MediaEngine
+    leg: RtpLeg
+    frames: Callable[[str], Frames]
+    "The frames in a law, PCMU or PCMA."
+    then_echo: bool = False
+    at: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        if self.leg.attachment is not None:
+            self.leg.attachment.close()
+        self.leg.attachment = self
+        self.engine.attach(self)
+
+    def tick(self, now: float) -> bool:
+        """Send the next frame. False when the player is done."""
+        leg = self.leg
+        codec = leg.law
+        if codec is not None:
+            frames = self.frames(codec.name.upper())
+            leg.play(codec.payload_type, frames[self.at], now)
+            self.at = (self.at + 1) % len(frames)
+            over = self.at == 0
+        else:
+            leg.pause()
+            over = leg.agreed and not any(each.is_g711 for each in leg.codecs)
+        if over and self.then_echo:
+            self.close()
+            Bridge(self.engine, leg, leg)
+            return False
+        return True
+
+    def close(self) -> None:
+        """Stop. Harmless twice."""
+        if self.leg.attachment is self:
+            self.leg.attachment = None
+            self.leg.pause()
+            self.engine.detach(self)

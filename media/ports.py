@@ -1,0 +1,136 @@
+"""[io] RTP/RTCP port pairs out of a range (RFC 3550 §11: RTP even, RTCP the odd port after it)."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import random
+import socket
+import sys
+from collections import deque
+from dataclasses import dataclass
+
+from .errors import NoPortsLeft
+
+REST_S = 2.0  # a freed pair rests, so that late packets of its last call do not reach the next one
+BUSY_REST_S = 30.0  # a pair that another program holds is tried again after this
+RTP_BUFFER = 64 * 1024  # octets, about 90 packets of G.711: after a stall, older audio is of no use
+RTCP_BUFFER = 8 * 1024
+
+CAN_DISCONNECT = sys.platform == "linux"
+"Whether a connected UDP socket can be made to hear everybody again; otherwise we never connect one."
+
+
+@dataclass(slots=True)
+class PortPair:
+    """Two bound, non-blocking UDP sockets."""
+
+    port: int
+    "Of RTP; RTCP has the next one."
+    rtp: socket.socket
+    rtcp: socket.socket
+
+    def close(self) -> None:
+        """Close both sockets."""
+        self.rtp.close()
+        self.rtcp.close()
+
+
+class PortPool:
+    """The pairs of one range at one address, given out longest-free first."""
+
+    __slots__ = ("_family", "_free", "_host", "_rest_s", "_resting", "used")
+
+    def __init__(self, host: str, first: int, last: int, *, rest_s: float = REST_S) -> None:
+        """`host` is numeric; `first` and `last` are the ends of the range, both included."""
+        if not 1024 <= first <= last <= 65535:
+            raise ValueError("RTP ports are a range within 1024-65535")
+        pairs = list(range(first + first % 2, last, 2))
+        if not pairs:
+            raise ValueError("the RTP port range holds no pair of an even and an odd port")
+        random.shuffle(pairs)  # the next port should not be easy to guess from outside
+        self._host = host
+        self._family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._rest_s = rest_s
+        self._free = deque(pairs)
+        self._resting: deque[tuple[float, int]] = deque()
+        self.used: set[int] = set()
+        "RTP ports given out."
+
+    @property
+    def resting(self) -> int:
+        """How many pairs rest."""
+        return len(self._resting)
+
+    def take(self, now: float) -> PortPair:
+        """Bind a free pair; those that cannot be bound are skipped. Raises NoPortsLeft."""
+        resting = self._resting
+        while resting and resting[0][0] <= now:
+            self._free.append(resting.popleft()[1])
+        busy = []
+        try:
+            while self._free:
+                port = self._free.popleft()
+                pair = self._bind(port)
+                if pair is not None:
+                    self.used.add(port)
+                    return pair
+                busy.append((now + BUSY_REST_S, port))
+        finally:
+            resting.extend(busy)
+        raise NoPortsLeft("no RTP port is free")
+
+    def give_back(self, pair: PortPair, now: float) -> None:
+        """Close a pair and let its ports rest."""
+        pair.close()
+        self.used.discard(pair.port)
+        self._resting.append((now + self._rest_s, pair.port))
+
+    def owns(self, host: str, port: int) -> bool:
+        """True if this address is one of our own sockets in use."""
+        if port & ~1 not in self.used:
+            return False
+        return host == self._host or self._is_local(host)
+
+    def _bind(self, port: int) -> PortPair | None:
+        rtp = socket.socket(self._family, socket.SOCK_DGRAM)
+        rtcp = socket.socket(self._family, socket.SOCK_DGRAM)
+        try:
+            rtp.setblocking(False)
+            rtcp.setblocking(False)
+            rtp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RTP_BUFFER)
+            rtcp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RTCP_BUFFER)
+            rtp.bind((self._host, port))
+            rtcp.bind((self._host, port + 1))
+        except OSError:
+            rtp.close()
+            rtcp.close()
+            return None
+        return PortPair(port, rtp, rtcp)
+
+    def _is_local(self, host: str) -> bool:
+        """Whether an address is one of this machine: only those can be bound."""
+        with socket.socket(self._family, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind((host, 0))
+            except OSError:
+                return False
+        return True
+
+
+def disconnect(connected: socket.socket) -> None:
+    """Undo `connect` of a UDP socket, which keeps its bound port. Linux; raises OSError."""
+    # connect(2): a sockaddr whose family is AF_UNSPEC dissolves the association. Python cannot say that.
+    null = bytes(28)  # as long as sockaddr_in6; AF_UNSPEC is 0
+    if _libc().connect(connected.fileno(), null, len(null)) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+
+
+_library: list[ctypes.CDLL] = []
+
+
+def _libc() -> ctypes.CDLL:
+    if not _library:
+        _library.append(ctypes.CDLL(None, use_errno=True))
+    return _library[0]

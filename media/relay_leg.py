@@ -1,0 +1,306 @@
+"""[io] The relay path: what a leg does with each RTP packet it receives."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+
+from . import relay
+from .codecs import Codec
+from .dtmf import EventReader, EventWriter
+from .negotiation import Agreement, Negotiation
+from .out_stream import OutStream
+from .relay import NOTHING, Plan, Route, plan_for
+from .rtcp_session import RtcpSession
+from .rtp import (
+    BUFFER,
+    HEADER,
+    HEADER_SIZE,
+    MARKER,
+    MASK16,
+    MASK32,
+    MAX_PACKET,
+    TAIL,
+    VERSION_2,
+    VERSION_MASK,
+    VIEWS,
+    payload_end,
+    payload_offset,
+)
+from .sdp import RECEIVE, SEND
+from .sdp_leg import SdpLeg
+
+SUCCESSION_S = 0.2  # a new SSRC of the settled source is taken once the old one was silent for this long
+MAX_DROPOUT = 3000  # RFC 3550 appendix A.1: a larger jump of sequence numbers is a restart of the sender
+MAX_MISORDER = 100
+FRAME_MS = 20
+
+Address = tuple[str, int]
+
+_monotonic = time.monotonic
+_read_header = HEADER.unpack_from
+_write_tail = TAIL.pack_into
+
+
+class RelayLeg(SdpLeg):
+    """A leg from the packet on: counting, telling digits, relaying to a peer. A subclass brings the sockets."""
+
+    __slots__ = (
+        "_agreement",
+        "_candidate",
+        "_clock_hz",
+        "_destination",
+        "_expected_before",
+        "_first",
+        "_heard_at",
+        "_highest",
+        "_jitter",
+        "_joined",
+        "_octets",
+        "_old_ssrc",
+        "_out",
+        "_peer",
+        "_plan",
+        "_readers",
+        "_received",
+        "_received_before",
+        "_refused",
+        "_route",
+        "_rtcp",
+        "_send",
+        "_shift_seq",
+        "_shift_ts",
+        "_shifted",
+        "_sink",
+        "_ssrc",
+        "_take",
+        "_transit",
+        "_writer",
+    )
+
+    def __init__(self, leg_id: str, negotiation: Negotiation) -> None:
+        super().__init__(leg_id, negotiation)
+        self._agreement: Agreement | None = None
+        self._peer: RelayLeg | None = None
+        "To whom we relay what we receive, and who relays to us; oneself to echo."
+        self._sink: RelayLeg = self
+        "The peer, while a route leads there."
+        self._out = OutStream()
+        self._rtcp = RtcpSession(f"{random.getrandbits(64):016x}")
+        self._writer: EventWriter | None = None
+        self._take: Callable[[bytearray], int]
+        self._send: Callable[[memoryview | bytes], int]
+        self._destination: Address | None = None
+        self._ssrc: int | None = None
+        self._old_ssrc: int | None = None
+        self._candidate: tuple[int, int] | None = None
+        self._clock_hz = 8_000
+        self._highest, self._first = -1, 0
+        self._received = self._received_before = self._expected_before = 0
+        self._octets = self._refused = 0
+        self._transit = self._jitter = self._heard_at = 0.0
+        self._plan: Plan = plan_for((), ())
+        self._route: Route = NOTHING
+        self._joined = self._shifted = False
+        self._shift_seq = self._shift_ts = 0
+        self._readers: dict[int, EventReader] = {}
+
+    # Receiving. One packet a call: a second read that finds nothing costs more than the next wake-up.
+
+    def on_packet(self) -> None:
+        """RTP is waiting on the socket."""
+        try:
+            size = self._take(BUFFER)
+        except OSError:  # nothing there after all, or an ICMP error that reading has cleared
+            return
+        if not HEADER_SIZE <= size < MAX_PACKET:
+            self._refused += 1
+            return
+        first, kind, seq, timestamp, ssrc = _read_header(BUFFER)
+        now = _monotonic()
+        if (ssrc != self._ssrc or first & VERSION_MASK != VERSION_2) and not self._admit_source(
+            first, seq, timestamp, ssrc, now
+        ):
+            self._refused += 1
+            return
+        ahead = (seq - self._highest) & MASK16
+        if ahead == 1:
+            self._highest += 1
+        else:
+            self._follow_jump(seq, ahead, timestamp, now)
+        self._received += 1
+        self._octets += size
+        self._heard_at = now
+        out = self._route[kind]
+        if out < 0:
+            self._aside(out, size, kind, seq, timestamp, now)
+            return
+        transit = now * self._clock_hz - timestamp
+        moved = transit - self._transit
+        self._transit = transit
+        if moved < 0:
+            moved = -moved
+        if moved < 8000:  # else the sender's clock has jumped, or wrapped: not jitter
+            self._jitter += (moved - self._jitter) * 0.0625
+        sink = self._sink
+        stream = sink._out
+        if self._shifted:
+            shifted_seq, shifted_ts = seq + self._shift_seq, timestamp + self._shift_ts
+            _write_tail(BUFFER, 1, out, shifted_seq & MASK16, shifted_ts & MASK32, stream.ssrc)
+        elif out != kind:
+            BUFFER[1] = out
+        try:
+            sink._send(VIEWS[size])
+        except OSError:  # full buffer, or the ICMP error of an earlier packet: this packet is lost
+            return
+        stream.packets += 1
+        stream.octets += size
+
+    def _admit_source(self, first: int, seq: int, timestamp: int, ssrc: int, now: float) -> bool:
+        """Whether a packet of another SSRC than the settled one (or not RTP) is the stream of now."""
+        if first & VERSION_MASK != VERSION_2:
+            return False
+        if self._ssrc is not None and ((ssrc, seq) != self._candidate or now - self._heard_at < SUCCESSION_S):
+            self._candidate = (ssrc, (seq + 1) & MASK16)
+            return False
+        self._candidate = None
+        if ssrc != self._old_ssrc:
+            self._restart(seq, timestamp, now)
+        self._ssrc = self._old_ssrc = ssrc
+        return True
+
+    def _follow_jump(self, seq: int, ahead: int, timestamp: int, now: float) -> None:
+        """A sequence number that is not the next one: loss, a late or doubled packet, or a restart."""
+        if ahead <= MAX_DROPOUT:
+            self._highest += ahead
+        elif ahead < MASK16 + 1 - MAX_MISORDER:
+            self._restart(seq, timestamp, now)
+
+    def _restart(self, seq: int, timestamp: int, now: float) -> None:
+        """Another stream begins at this packet."""
+        self._depart(now)
+        self._expected_before += self._highest - self._first + 1
+        self._received_before = self._received
+        self._first = seq
+        self._highest = seq - 1
+        self._transit = now * self._clock_hz - timestamp
+        self._jitter = 0.0
+        self._rtcp.forget_source()
+
+    def _aside(self, code: int, size: int, kind: int, seq: int, timestamp: int, now: float) -> None:
+        """Every packet that is not simply relayed."""
+        if code == relay.REFUSE:
+            self._refused += 1
+            return
+        if code == relay.EVENT:  # its timestamp stands still: of no use for jitter
+            self._read_event(size, kind, seq, timestamp, now)
+            return
+        self._transit = now * self._clock_hz - timestamp
+        if code == relay.JOIN:
+            fresh = self._join(seq, timestamp, now)
+            out = self._route[kind]
+            if out < 0:
+                self._aside(out, size, kind, seq, timestamp, now)
+            else:
+                self._relay(size, out | MARKER if fresh else out, seq, timestamp)
+        elif code == relay.CONVERT:
+            number, table = self._plan.conversions[kind & ~MARKER]
+            begin, end = payload_offset(BUFFER, size), payload_end(BUFFER, size)
+            if begin < end:
+                BUFFER[begin:end] = BUFFER[begin:end].translate(table)
+                self._relay(size, number | kind & MARKER, seq, timestamp)
+
+    def _relay(self, size: int, out: int, seq: int, timestamp: int) -> None:
+        """What the end of `on_packet` does, for the rarer packets."""
+        sink = self._sink
+        stream = sink._out
+        shifted_seq, shifted_ts = seq + self._shift_seq, timestamp + self._shift_ts
+        _write_tail(BUFFER, 1, out, shifted_seq & MASK16, shifted_ts & MASK32, stream.ssrc)
+        sink.transmit(VIEWS[size])
+
+    def _read_event(self, size: int, kind: int, seq: int, timestamp: int, now: float) -> None:
+        number = kind & ~MARKER
+        clock_hz, target = self._plan.events[number]
+        reader = self._readers.get(number)
+        if reader is None:
+            reader = self._readers[number] = EventReader(clock_hz)
+        begin, end = payload_offset(BUFFER, size), payload_end(BUFFER, size)
+        digits = reader.receive(timestamp, VIEWS[size][begin : max(begin, end)], now)
+        if target >= 0 and self._joined:
+            self._relay(size, target | kind & MARKER, seq, timestamp)
+        self._tell(digits)
+
+    def _tell(self, digits: list[tuple[str, int]]) -> None:
+        """Digits were received, each with its duration in ms."""
+        raise NotImplementedError
+
+    # Whom it goes to.
+
+    def feed(self, peer: RelayLeg | None) -> None:
+        """Relay what we receive to another leg, to ourselves (echo), or to nobody."""
+        self._depart(_monotonic())
+        self._peer = peer
+        self.rewire()
+
+    def rewire(self) -> None:
+        """Work out anew what becomes of the packets we receive."""
+        self._depart(_monotonic())
+        agreement = self._agreement
+        if agreement is None:
+            return
+        peer = self._peer
+        sent: tuple[Codec, ...] = ()
+        if peer is not None and agreement.direction & RECEIVE and peer._writer is None:
+            sent = peer.sends
+            self._sink = peer
+        self._plan = plan_for(agreement.receives, sent)
+        self._route = self._plan.joining
+
+    @property
+    def sends(self) -> tuple[Codec, ...]:
+        """The formats we may send now, as the remote party numbers them; none if it does not want any."""
+        agreement = self._agreement
+        if agreement is None or not agreement.direction & SEND or self._destination is None:
+            return ()
+        return (*agreement.codecs, *agreement.events)
+
+    def _join(self, seq: int, timestamp: int, now: float) -> bool:
+        """Fit our source to what the sink's party has seen so far; True if that party may notice the change."""
+        stream = self._sink._out
+        feeder = (self.id, self._old_ssrc or 0)
+        fresh = stream.feeder != feeder
+        if stream.ssrc is None and self._sink is not self:
+            stream.ssrc = self._old_ssrc
+            self._shift_seq = self._shift_ts = 0
+            fresh = False
+        else:
+            if stream.ssrc is None:
+                stream.begin(random.getrandbits(32), random.getrandbits(16), random.getrandbits(32), now)
+            if fresh:
+                self._shift_ts = stream.timestamp(now) + self._clock_hz * FRAME_MS // 1000 - timestamp
+            self._shift_seq = stream.seq + 1 - seq
+        stream.feeder = feeder
+        stream.clock_hz = self._clock_hz
+        self._shifted = stream.ssrc != self._old_ssrc or bool(self._shift_seq & MASK16 or self._shift_ts & MASK32)
+        self._joined = True
+        self._route = self._plan.joined
+        return fresh
+
+    def _depart(self, now: float) -> None:
+        """Stop feeding the sink, leaving behind where its stream stands."""
+        if self._joined:
+            self._joined = False
+            self._route = self._plan.joining
+            stream = self._sink._out
+            stream.seq = (self._highest + self._shift_seq) & MASK16
+            stream.anchor = self._transit - self._shift_ts
+
+    def transmit(self, packet: memoryview | bytes) -> None:
+        """Send one RTP packet and count it."""
+        try:
+            self._send(packet)
+        except OSError:  # as in `on_packet`
+            return
+        self._out.packets += 1
+        self._out.octets += len(packet)
