@@ -5,8 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+import structlog
 
 from tests.sim.fixture import Sim
+
+
+def pytest_configure() -> None:
+    """Log lines are rendered in tests, so that a faulty one fails, and printed only from errors up."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger("error"),
+        cache_logger_on_first_use=False,
+    )
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ log = structlog.get_logger("server.api.pbx")
 TAG = "PBX call sessions"
 MAX_ID = 128  # characters; longer than any id that we give
 
+Party = Annotated[str, Field(min_length=1, max_length=256), Printable]
 Short = Annotated[str, Field(min_length=1, max_length=128), Printable]
 UserPart = Annotated[str, Field(min_length=1, max_length=16), Printable]
 
@@ -55,54 +56,63 @@ class HeaderDirection(StrEnum):
 class CreateSession(BaseModel):
     """A call to make (D3). Unknown fields are ignored; null stands for an absent optional field."""
 
-    model_config = ConfigDict(strict=True, extra="ignore", use_attribute_docstrings=True)
+    model_config = ConfigDict(strict=True, extra="ignore")
 
-    caller: Annotated[str, Field(min_length=1, max_length=256), Printable]
-    "Extension or number that is rung first."
-    callee: Annotated[str, Field(min_length=1, max_length=256), Printable]
-    "Extension or number that is rung once the caller has answered."
-    send_sdp: bool
-    "true: the caller's INVITE carries our offer; false: it carries none, and the caller offers (D12)."
+    caller: Annotated[Party, Field(description="Extension or number that is rung first.")]
+    callee: Annotated[Party, Field(description="Extension or number that is rung once the caller has answered.")]
+    send_sdp: Annotated[
+        bool,
+        Field(description="true: the caller's INVITE carries our offer; false: none, and the caller offers (D12)."),
+    ]
     caller_display_name: Annotated[str, Field(max_length=1024), Printable] | None = None
-    trunk: Annotated[str, Field(min_length=1, max_length=64), Printable] | None = None
-    "Name of the trunk to use for what is not an extension."
-    rewrite_from: UserPart | None = None
-    "User part of From on calls through `trunk`; ignored without one (D14)."
-    rewrite_pai: UserPart | None = None
-    "User part of P-Asserted-Identity on calls through `trunk`; the header is added if need be (D15)."
-    rewrite_rpi: UserPart | None = None
-    "User part of Remote-Party-ID on calls through `trunk`; the header is added if need be (D15)."
-    user_data: Annotated[str, Field(max_length=128), Printable] | None = None
-    "Kept with the call record."
-    target: Short | None = None
-    "Contact URI or host:port of the one phone of the caller that rings (D21)."
-    target_instance_id: Short | None = None
-    "`+sip.instance` of the one phone of the caller that rings (D21)."
-    target_extension_number: Short | None = None
-    "Extension whose phones ring in the caller's place (D21)."
-    additional_header: AdditionalHeader | None = None
-    header_direction: HeaderDirection | None = None
-    "CALLER if left out (D13); ignored without `additional_header`."
+    trunk: Annotated[
+        Annotated[str, Field(min_length=1, max_length=64), Printable] | None,
+        Field(description="Name of the trunk to use for what is not an extension."),
+    ] = None
+    rewrite_from: Annotated[
+        UserPart | None,
+        Field(description="User part of From on calls through `trunk`; ignored without one (D14)."),
+    ] = None
+    rewrite_pai: Annotated[
+        UserPart | None,
+        Field(description="User part of P-Asserted-Identity on calls through `trunk`; added if need be (D15)."),
+    ] = None
+    rewrite_rpi: Annotated[
+        UserPart | None,
+        Field(description="User part of Remote-Party-ID on calls through `trunk`; added if need be (D15)."),
+    ] = None
+    user_data: Annotated[
+        Annotated[str, Field(max_length=128), Printable] | None, Field(description="Kept with the call record.")
+    ] = None
+    target: Annotated[
+        Short | None, Field(description="Contact URI or host:port of the one phone of the caller that rings (D21).")
+    ] = None
+    target_instance_id: Annotated[
+        Short | None, Field(description="`+sip.instance` of the one phone of the caller that rings (D21).")
+    ] = None
+    target_extension_number: Annotated[
+        Short | None, Field(description="Extension whose phones ring in the caller's place (D21).")
+    ] = None
+    additional_header: Annotated[
+        AdditionalHeader | None, Field(description="Header that makes a phone answer by itself (D5).")
+    ] = None
+    header_direction: Annotated[
+        HeaderDirection | None,
+        Field(description="Whose INVITE gets it: CALLER if left out (D13); ignored without `additional_header`."),
+    ] = None
 
 
 class CreateQuery(BaseModel):
     """How to create."""
 
-    model_config = ConfigDict(use_attribute_docstrings=True)
-
-    dry_run: bool = False
-    "1: say what would be sent, and send nothing."
+    dry_run: Annotated[bool, Field(description="1: say what would be sent, and send nothing.")] = False
 
 
 class ListQuery(BaseModel):
     """Which part of a list (D23)."""
 
-    model_config = ConfigDict(use_attribute_docstrings=True)
-
-    skip: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
-    "How many to leave out."
-    top: Annotated[int, Field(ge=0, le=1000)] = 100
-    "How many to give at most."
+    skip: Annotated[int, Field(ge=0, le=2**63 - 1, description="How many to leave out.")] = 0
+    top: Annotated[int, Field(ge=0, le=1000, description="How many to give at most.")] = 100
 
 
 class CallItem(BaseModel):
@@ -113,7 +123,7 @@ class CallItem(BaseModel):
     callee: str
     trunk: str | None
     started_at: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
-    talking_time: int
+    talking_time: Annotated[int, Field(description="Whole seconds since the answer, 0 before (D17).")]
 
 
 class SessionItem(BaseModel):
@@ -151,39 +161,31 @@ class DryRunSkipped(BaseModel):
     reason: str
 
 
-class DryRunLeg(BaseModel):
+class DryRunLegItem(BaseModel):
     """One INVITE that would be sent."""
 
-    model_config = ConfigDict(use_attribute_docstrings=True)
-
-    role: str
-    "CALLER or CALLEE."
+    role: Annotated[str, Field(description="CALLER or CALLEE.")]
     trunk: str | None
-    why: str
-    "What led to this way."
-    invite: str
-    "The whole message."
+    why: Annotated[str, Field(description="What led to this way.")]
+    invite: Annotated[str, Field(description="The whole message.")]
     headers: list[DryRunHeader]
     why_not: list[DryRunSkipped]
-    also: list[str]
-    "Other Request-URIs that would ring at the same time."
+    also: Annotated[list[str], Field(description="Other Request-URIs that would ring at the same time.")]
 
 
 class DryRunReport(BaseModel):
     """What a request would send; nothing was sent."""
 
     dry_run: bool
-    legs: list[DryRunLeg]
+    legs: list[DryRunLegItem]
     notes: list[str]
 
 
 class ErrorBody(BaseModel):
     """Every error of this dialect (D22)."""
 
-    error_code: str
-    "For programs: upper case, stable."
-    message: str
-    "For people: names the field at fault."
+    error_code: Annotated[str, Field(description="For programs: upper case, stable.")]
+    message: Annotated[str, Field(description="For people: names the field at fault.")]
 
 
 class PbxApi:
@@ -312,7 +314,7 @@ def _report(report: DryRun) -> DryRunReport:
     return DryRunReport(
         dry_run=True,
         legs=[
-            DryRunLeg(
+            DryRunLegItem(
                 role=leg.role,
                 trunk=leg.trunk,
                 why=leg.why,
