@@ -44,6 +44,7 @@ from sip import (
     credentials,
 )
 
+from .api.debug import DebugApi
 from .api.pbx import PbxApi
 from .auth import TokenBook
 from .config import Config, Trunk, split_listen
@@ -246,7 +247,10 @@ class Server:
     async def _listen_http(self, parts: Parts) -> None:
         server = self.config.server
         app = make_app(
-            [PbxApi(parts.registry, clock=asyncio.get_running_loop().time).dialect()],
+            [
+                PbxApi(parts.registry, clock=asyncio.get_running_loop().time).dialect(),
+                DebugApi(lambda: {**parts.registry.counts(), "tasks": len(asyncio.all_tasks())}).dialect(),
+            ],
             tokens=TokenBook(self.config.tokens),
             why_not_ready=lambda: self._why_not_ready,
             cors_origins=server.cors_origins,

@@ -51,6 +51,7 @@ class Scenes(Generic[StageT]):
         return scene
 
     def names(self) -> list[str]:
+        """Those added so far: the test that is parametrized by them stands at the end of its module."""
         return list(self._scenes)
 
     def play(

@@ -35,7 +35,7 @@ class Server:
             network,
             [*command, "serve", "--config", str(config)],
             folder,
-            environment={"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+            environment={"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": ""},
         )
         self._at_rest: dict[str, int] = {}
         connector = aiohttp.TCPConnector(

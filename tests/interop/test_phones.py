@@ -27,11 +27,6 @@ def outcomes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return scenes.play(request, stage)
 
 
-@pytest.mark.parametrize("name", scenes.names())
-def test_phones(name: str, outcomes: dict[str, Outcome]) -> None:
-    outcomes[name].check()
-
-
 async def _talk(cast: Cast, *, callee_leaves: bool, transport: str = "udp", codec: Codec = PCMU) -> None:
     """Two phones talk, a digit crosses each way, one hangs up, both recordings are right."""
     alice, bob = await cast.phones(2, transport=transport, codec=codec)
@@ -257,3 +252,8 @@ def _first_invites(stage: Stage, **wanted: object) -> list[Seen]:
     seen = stage.capture.find(method="INVITE", **wanted)
     first = [one for one in seen if "tag=" not in one.header("To")]
     return [one for one in first if one.header("Authorization")] or first
+
+
+@pytest.mark.parametrize("name", scenes.names())
+def test_phones(name: str, outcomes: dict[str, Outcome]) -> None:
+    outcomes[name].check()

@@ -55,11 +55,6 @@ def outcomes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return scenes.play(request, stage)
 
 
-@pytest.mark.parametrize("name", scenes.names())
-def test_rest(name: str, outcomes: dict[str, Outcome]) -> None:
-    outcomes[name].check()
-
-
 async def _create(stage: Stage, caller: str, callee: str, **fields: Any) -> str:
     body = {"caller": caller, "callee": callee, "send_sdp": True, **fields}
     status, answer = await stage.server.post("/api/sessions", body)
@@ -308,3 +303,8 @@ async def a_token_dials_only_what_it_may(stage: Stage) -> None:
         status, _ = await stage.server.post("/api/sessions", body, token="")
         assert status == 401
         assert not alice.saw("CALL_INCOMING")
+
+
+@pytest.mark.parametrize("name", scenes.names())
+def test_rest(name: str, outcomes: dict[str, Outcome]) -> None:
+    outcomes[name].check()

@@ -84,11 +84,6 @@ def outcomes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return scenes.play(request, stage)
 
 
-@pytest.mark.parametrize("name", scenes.names())
-def test_trunks(name: str, outcomes: dict[str, Outcome]) -> None:
-    outcomes[name].check()
-
-
 @scenes.add
 async def a_phone_dials_out_and_the_carrier_echoes(stage: Stage) -> None:
     async with stage.cast() as cast:
@@ -288,3 +283,8 @@ async def _gives_up(stage: Stage, number: str, name: str, status: str) -> None:
 def _place(name: str) -> tuple[str, int]:
     address, _, port = PLACES[name].rpartition(":")
     return address, int(port)
+
+
+@pytest.mark.parametrize("name", scenes.names())
+def test_trunks(name: str, outcomes: dict[str, Outcome]) -> None:
+    outcomes[name].check()
