@@ -6,7 +6,7 @@ import asyncio
 import socket
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, cast
 
 from ..errors import ParseError
@@ -277,6 +277,7 @@ class TcpTransport:
         self.limits = limits
         self.keep_alive_s = keep_alive_s
         self.loop = loop
+        self.connect: Callable[..., Awaitable[object]] = loop.create_connection
         self.flows: set[TcpFlow] = set()
         "Open, opening, and closing until their last byte has left."
         self.refused = 0
