@@ -206,8 +206,8 @@ class SipStack:
         # RFC 3261 §17.1.3 and §18.1.2: our Via and nothing below it, or it is not for us.
         entry = self._layer.client.get((response.via.branch or "", response.cseq.method))
         if entry is not None:
-            lines = response.headers.get_all("Via")
-            if len(lines) == 1 and ("," not in lines[0] or len(response.vias) == 1):
+            line = response.get("Via") or ""
+            if response.headers.count("Via") == 1 and ("," not in line or len(response.vias) == 1):
                 entry.receive(response, now)
                 return
         self.dropped["stray_response"] += 1

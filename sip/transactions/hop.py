@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from ..grammar import split_list
-from ..headers import Headers, Via
+from ..headers import Headers
 from ..message import Request
 
 if TYPE_CHECKING:
@@ -66,24 +66,23 @@ def record_source(request: Request, flow: Flow) -> None:
     """Write into the top Via where the request really came from (RFC 3261 §18.2.1, RFC 3581 §4)."""
     via = request.via
     host, port = flow.remote
-    parameters: list[tuple[str, str | None]] = []
-    rport_wanted = False
-    claimed = False
+    pieces = [f"SIP/2.0/{via.transport} {via.sent_by}"]
+    recorded = via.host != host and via.host.strip("[]").lower() != host
+    changed = recorded
     for name, value in via.parameters:
         lower = name.lower()
         if lower == "rport":
-            rport_wanted = True
-            parameters.append(("rport", str(port)))
+            changed = recorded = True
+            pieces.append(f"rport={port}")
         elif lower == "received":
-            claimed = True  # only we can know; what a client says of itself is dropped
+            changed = True  # only we can know; what a client says of itself is dropped
         else:
-            parameters.append((name, value))
-    same_host = via.host.strip("[]").lower() == host
-    if same_host and not rport_wanted and not claimed:
+            pieces.append(name if value is None else f"{name}={value}")
+    if not changed:
         return
-    if rport_wanted or not same_host:
-        parameters.append(("received", host))
-    text = str(Via(via.transport, via.host, via.port, tuple(parameters)))
+    if recorded:
+        pieces.append(f"received={host}")
+    text = ";".join(pieces)
     line = request.get("Via") or ""
     if "," in line:
         text = ", ".join([text, *split_list(line)[1:]])

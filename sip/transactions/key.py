@@ -11,28 +11,26 @@ if TYPE_CHECKING:
 __all__ = ["MAGIC_COOKIE", "ClientKey", "MergeKey", "ServerKey", "ack_key", "merge_key", "server_key"]
 
 MAGIC_COOKIE: Final = "z9hG4bK"
-"What begins every branch that RFC 3261 made; one of nothing else is no better than none."
+"What begins every branch that RFC 3261 made. Some send it bare, for every request: that is as good as no branch."
 
 ClientKey = tuple[str, str]
 "Branch of our Via, and method of CSeq."
 ServerKey = tuple[str, ...]
 "Branch, sent-by and method; eight parts where the branch is none of RFC 3261."
-MergeKey = tuple[str, str, str]
+MergeKey = tuple[str, str, int, str]
 "From tag, Call-ID and CSeq of a request outside any dialog."
 
 
 def server_key(request: Request, method: str) -> ServerKey:
     """The key of `request` as if its method were `method`: an ACK or CANCEL looks for its INVITE.
 
-    Take it before `received` and `rport` are recorded. ParseError if Via, From, To or CSeq are malformed.
+    Take it before `received` and `rport` are recorded.
     """
     via = request.via
     branch = via.branch
-    # Implementations that send the bare cookie as a branch use it for every request (RFC 3261 §8.1.1.7 wants
-    # uniqueness), so it says nothing.
-    if branch is not None and len(branch) > len(MAGIC_COOKIE) and branch.startswith(MAGIC_COOKIE):
-        return (branch, via.sent_by.lower(), method)
-    return _old_key(request, via, method, request.to.tag or "")
+    if branch is None or branch[:7] != MAGIC_COOKIE or branch == MAGIC_COOKIE:
+        return _old_key(request, via, method, request.to.tag or "")
+    return (branch, via.sent_by.lower(), method)
 
 
 def ack_key(request: Request) -> ServerKey | None:
@@ -42,14 +40,14 @@ def ack_key(request: Request) -> ServerKey | None:
     """
     via = request.via
     branch = via.branch
-    if branch is not None and len(branch) > len(MAGIC_COOKIE) and branch.startswith(MAGIC_COOKIE):
-        return None
-    return _old_key(request, via, "INVITE", "")
+    if branch is None or branch[:7] != MAGIC_COOKIE or branch == MAGIC_COOKIE:
+        return _old_key(request, via, "INVITE", "")
+    return None
 
 
 def merge_key(request: Request, from_tag: str) -> MergeKey:
     """What two copies of one request have in common if it reached us on two ways (RFC 3261 §8.2.2.2)."""
-    return (from_tag, request.call_id, request.get("CSeq") or "")
+    return (from_tag, request.call_id, request.cseq.number, request.method)
 
 
 def _old_key(request: Request, via: Via, method: str, to_tag: str) -> ServerKey:
