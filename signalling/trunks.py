@@ -20,6 +20,7 @@ from sip import (
     HealthState,
     Registration,
     RegistrationConfig,
+    RegistrationState,
     Request,
     ResolveError,
     Response,
@@ -96,11 +97,12 @@ class TrunkKeeper:
         registration = self._line.registration
         if registration is not None and registration.registered(self._sip.now()):
             registration.unregister(self._sip.now())
-            await self._send_registers(registration)
-            self._wake.clear()
             try:
                 async with asyncio.timeout(UNREGISTER_WAIT_S):
-                    await self._wake.wait()
+                    while registration.state is not RegistrationState.STOPPED:
+                        self._wake.clear()
+                        await self._send_registers(registration)
+                        await self._wake.wait()
             except TimeoutError:
                 log.warning("trunk_unregister_unanswered", trunk=self._line.config.name)
 

@@ -50,6 +50,7 @@ class House:
         self,
         sim: Sim,
         *,
+        host: str = "ringway",
         extensions: Sequence[Extension] | None = None,
         trunks: Sequence[TrunkConfig] = (),
         routes: Sequence[Route] = (),
@@ -59,10 +60,11 @@ class House:
         media: FakeMediaEngine | None = None,
     ) -> None:
         self.sim = sim
+        self.host = host
         anything = (Pattern.parse("."),)
         extensions = extensions or [Extension(number, patterns=anything) for number in ("1001", "1002", "1003")]
         stack = SipStack()
-        self.endpoint = SimEndpoint(sim.network, "ringway", stack)
+        self.endpoint = SimEndpoint(sim.network, host, stack)
         self.media = media or FakeMediaEngine()
         calls = CallCore(stack)
         self.lines = {trunk.name: TrunkLine(trunk, sim.now) for trunk in trunks}
@@ -82,13 +84,13 @@ class House:
             plan=plan,
             registrar=registrar,
             lines=self.lines,
-            domain="ringway",
+            domain=host,
             limits=limits or Limits(),
         )
         self.registry = Registry(self.switch)
         stack.user = Inbound(
             self.registry,
-            digest=DigestServer("ringway", b"a secret of the test house"),
+            digest=DigestServer(host, b"a secret of the test house"),
             credentials=Passwords([extension.number for extension in extensions]),
             trunks=trunks,
             trunk_principals={
@@ -101,7 +103,9 @@ class House:
 
     def phone(self, number: str, name: str = "", *, transport: str = "UDP") -> SimPhone:
         """A registered phone of an extension."""
-        phone = self.sim.phone(name or f"phone{number}", number, f"ringway-{number}", transport=transport)
+        phone = self.sim.phone(
+            name or f"phone{number}", number, f"ringway-{number}", server=self.host, transport=transport
+        )
         phone.register()
         self.sim.run_until(lambda: phone.registered_for_s)
         return phone

@@ -491,7 +491,7 @@ class SimPhone:
         known = self._answers.get((wire.branch, wire.method))
         if known is not None:
             self._send(known, _return_address(wire))
-        elif wire.method == "INVITE" and call is None:
+        elif wire.method == "INVITE" and (call is None or (wire.branch, "trying") in self._answers):
             self._on_invite(wire)
         elif call is None:
             self.answer(wire, 200 if wire.method in ("OPTIONS", "NOTIFY", "MESSAGE") else 481)
