@@ -11,9 +11,8 @@ import hashlib
 import hmac
 import re
 import secrets
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from binascii import Error as Base64Error
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from .errors import ParseError
@@ -60,12 +59,17 @@ def credentials(user: str, realm: str, password: str, algorithm: str = "MD5") ->
     return _HASHES[algorithm](encode_text(f"{user}:{realm}:{password}"))
 
 
+@lru_cache(maxsize=512)  # a phone registers and calls under few URIs; 200 KB at most
+def _ha2(algorithm: str, method: str, uri: str) -> str:
+    return _HASHES[algorithm](f"{method}:{uri}")
+
+
 def digest_response(
     ha1: str, algorithm: str, method: str, uri: str, *, nonce: str, nc: str, cnonce: str, qop: str = "auth"
 ) -> str:
     """The `response` of RFC 7616 §3.4.1; with an empty `qop` that of RFC 2069. All texts are wire text."""
     digest = _HASHES[algorithm]
-    ha2 = digest(f"{method}:{uri}")
+    ha2 = _ha2(algorithm, method, uri)
     return digest(f"{ha1}:{nonce}:{nc}:{cnonce}:{qop}:{ha2}" if qop else f"{ha1}:{nonce}:{ha2}")
 
 
@@ -263,13 +267,13 @@ class DigestServer:
     def _nonce(self, source_ip: str, now: float) -> str:
         self._counter = (self._counter + 1) & 0xFFFF_FFFF_FFFF_FFFF
         stamp = int(now * 1000).to_bytes(8, "big") + self._counter.to_bytes(8, "big")
-        return urlsafe_b64encode(stamp + self._mac(stamp, source_ip)).rstrip(b"=").decode("ascii")
+        return (stamp + self._mac(stamp, source_ip)).hex()
 
     def _spend(self, nonce: str, count: int, source_ip: str, now: float) -> str:
         """Count one use of `nonce`; what is wrong with it, or an empty text."""
         try:
-            octets = urlsafe_b64decode(nonce + "=" * (-len(nonce) % 4))
-        except (Base64Error, ValueError):
+            octets = bytes.fromhex(nonce)
+        except ValueError:
             return "nonce is not ours"
         stamp, mac = octets[:_STAMP_BYTES], octets[_STAMP_BYTES:]
         if not hmac.compare_digest(mac, self._mac(stamp, source_ip)):

@@ -337,8 +337,6 @@ class Reason:
         return f"{self.protocol}{cause}{words}"
 
 
-# ASCII without escapes, one space at most around the comma: what all but the odd stack writes.
-_USUAL_AUTH_PARAMETER = re.compile(r' ?([A-Za-z0-9\-_]+)=(?:"([ !#-\[\]-~]*)"|([!#-+\--\[\]-~]+))(?:,|\Z)').match
 _NEVER_QUOTED: Final = frozenset({"algorithm", "nc", "stale", "userhash"})  # RFC 7616 §3.3, §3.4
 
 
@@ -357,30 +355,12 @@ class AuthValue:
     def parse(text: str) -> AuthValue:
         """Read exactly one value. ParseError too for a parameter that comes twice: who are you then?"""
         scheme, _, rest = unfold(text).partition(" ")
-        if not is_token(scheme):
+        if scheme != "Digest" and not is_token(scheme):
             raise ParseError("Malformed authorization scheme")
         rest = rest.strip(SPACE)
-        if _TOKEN68(rest):
-            return AuthValue(scheme, {"": rest})
-        parameters: dict[str, str] = {}
-        position = 0
-        while position < len(rest):
-            usual = _USUAL_AUTH_PARAMETER(rest, position)
-            if usual is not None:
-                name, quoted, bare = usual.groups()
-                value = bare if quoted is None else quoted
-                position = usual.end()
-            else:
-                comma = rest.find(",", position)
-                equals = rest.find("=", position, comma if comma >= 0 else len(rest))
-                name = rest[position:equals].strip(SPACE) if equals >= 0 else ""
-                if not is_token(name):
-                    raise ParseError("Malformed authorization parameter")
-                position, value = _auth_value(rest, equals + 1)
-            name = name.lower()
-            if name in parameters or len(parameters) >= MAX_PARAMETERS:
-                raise ParseError("Repeated authorization parameter")
-            parameters[name] = value
+        parameters = _usual_auth_parameters(rest)
+        if parameters is None:
+            parameters = {"": rest} if _TOKEN68(rest) else _auth_parameters(rest)
         return AuthValue(scheme, parameters)
 
     def __str__(self) -> str:
@@ -396,6 +376,53 @@ class AuthValue:
     def get(self, name: str) -> str | None:
         """A parameter's value with its quotes undone, None if absent."""
         return self.parameters.get(name.lower())
+
+
+_USUAL_AUTH_NAMES: Final = frozenset(
+    {
+        *("username", "realm", "nonce", "uri", "response", "algorithm", "cnonce", "qop", "nc"),
+        *("opaque", "stale", "domain"),
+    }
+)
+
+
+def _usual_auth_parameters(text: str) -> dict[str, str] | None:
+    """What `_auth_parameters` finds, at a third of its cost; None for all but the shape that most stacks write.
+
+    That is: known names, "name=value" joined by comma and space, ASCII, neither escapes nor `", "` in quotes.
+    """
+    if "\\" in text or not text.isascii():
+        return None
+    parameters: dict[str, str] = {}
+    for piece in text.split(", "):
+        name, _, value = piece.partition("=")
+        if name not in _USUAL_AUTH_NAMES or name in parameters:
+            return None
+        if value[:1] == '"':
+            # A piece cut out of a quoted string has one quote, or a third.
+            if value.count('"') != 2 or value[-1] != '"':
+                return None
+            value = value[1:-1]
+        elif not value.isalnum() and not is_token(value):
+            return None
+        parameters[name] = value
+    return parameters
+
+
+def _auth_parameters(text: str) -> dict[str, str]:
+    parameters: dict[str, str] = {}
+    position = 0
+    while position < len(text):
+        comma = text.find(",", position)
+        equals = text.find("=", position, comma if comma >= 0 else len(text))
+        name = text[position:equals].strip(SPACE).lower() if equals >= 0 else ""
+        if not is_token(name):
+            raise ParseError("Malformed authorization parameter")
+        position, value = _auth_value(text, equals + 1)
+        if name in parameters or len(parameters) >= MAX_PARAMETERS:
+            raise ParseError("Repeated authorization parameter")
+        parameters[name] = value
+    return parameters
 
 
 def _auth_value(text: str, start: int) -> tuple[int, str]:

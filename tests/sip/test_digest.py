@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sip.digest import DigestClient, DigestServer, credentials, digest_response
 from sip.headers import AuthValue
 from sip.message import Request, Response, parse_message, response_to
+from sip.values import _auth_parameters, _usual_auth_parameters
 
 SECRET = b"0123456789abcdef0123456789abcdef"
 REALM = "ringway.example"
@@ -463,6 +464,19 @@ def test_9_no_authorization_makes_it_raise(noise: bytes) -> None:
     place = random.Random(len(noise)).randrange(len(good))
     for value in (text, "Digest " + text, good[:place] + text + good[place:]):
         digest.verify(register(headers=(("Authorization", value),)), PHONE, 0.0, ha1)
+
+
+_PIECES = st.sampled_from(
+    ["username", "realm", "nc", "=", '"', ",", ", ", " ", "\\", "a b", "auth", "é", "opaque=x", 'nonce="a, b"', "x=y"]
+)
+
+
+@given(st.lists(_PIECES, max_size=12))
+def test_9_the_quick_and_the_careful_reading_of_credentials_agree(pieces: list[str]) -> None:
+    text = "".join(pieces)
+    quick = _usual_auth_parameters(text)
+    if quick is not None:
+        assert _auth_parameters(text) == quick
 
 
 # The client.
