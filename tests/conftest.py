@@ -11,7 +11,7 @@ from tests.sim.fixture import Sim
 
 
 def pytest_configure() -> None:
-    """Log lines are rendered in tests, so that a faulty one fails, and printed only from errors up."""
+    """Only errors are worth seeing in a test run; a test that wants other lines captures them."""
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
