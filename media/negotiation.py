@@ -104,8 +104,7 @@ def read(description: SessionDescription, text: str, policy: frozenset[Key], ind
         if not codecs:
             reason = "no codec in common"
             continue
-        clocks = {c.clock_hz for c in codecs}
-        events = tuple(c for c in formats if c.is_event and c.clock_hz in clocks)
+        events = events_beside(codecs, [c for c in formats if c.is_event])
         refused = tuple(f"m={m.kind} 0 {m.protocol} {m.formats[0]}" for m in description.media)
         return _remote(description, media, text, number, refused, codecs, events)
     raise NoCommonCodec(reason)
@@ -389,7 +388,15 @@ def _alike(
     codecs = tuple(c if take_numbers else own[c.key] for c in like.codecs if c.key in own)
     if not codecs and any(c.is_g711 for c in like.codecs):
         codecs = tuple(c for c in mine if c.is_g711)
-    clocks = {c.clock_hz for c in codecs}
     events = like.events if my_events is None else my_events
     theirs = {c.key for c in like.events}
-    return codecs, tuple(e for e in events if e.clock_hz in clocks and e.key in theirs)
+    return codecs, events_beside(codecs, [e for e in events if e.key in theirs])
+
+
+def events_beside(codecs: Sequence[Codec], events: Sequence[Codec]) -> tuple[Codec, ...]:
+    """The telephone-event formats that go with the codecs: at a clock of theirs (RFC 4733 §2.1), else any.
+
+    Many phones offer telephone-event/8000 alone beside Opus; both ends of a relay then understand each other.
+    """
+    clocks = {c.clock_hz for c in codecs}
+    return tuple(e for e in events if e.clock_hz in clocks) or tuple(events)
