@@ -9,6 +9,7 @@ import structlog
 
 from sip import (
     ALLOW,
+    REGISTRAR_EXTENSIONS,
     CallGone,
     CallIntent,
     DigestServer,
@@ -26,6 +27,7 @@ from sip import (
     response_to,
     session_description,
     trunk_for_source,
+    without_controls,
 )
 
 from .conversation import Conversation, handle_alone
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("signalling.inbound")
 
-SUPPORTED_BY_REGISTRAR = frozenset(("path", "outbound", "gruu"))
+SUPPORTED_BY_REGISTRAR = frozenset(REGISTRAR_EXTENSIONS)
 KNOWN_METHODS = frozenset(
     [
         "INVITE",
@@ -323,14 +325,17 @@ def _intent(request: Request, principal: Principal, number: str, switch: Switch)
     privacy = any(
         value.strip().lower() in ("id", "user", "full") for value in (request.get("Privacy") or "").split(";")
     )
-    return CallIntent(
-        caller=caller,
-        callee=number,
-        caller_display_name=display,
-        max_forwards=forwarded_hops(request),
-        extra_headers=tuple(headers_to_cross(request, "INVITE")),
-        privacy=privacy,
-    )
+    try:
+        return CallIntent(
+            caller=caller,
+            callee=number,
+            caller_display_name=without_controls(display) if display else None,
+            max_forwards=forwarded_hops(request),
+            extra_headers=tuple(headers_to_cross(request, "INVITE")),
+            privacy=privacy,
+        )
+    except ValueError as error:  # control characters, which may not go on (conformance G7)
+        raise Refused(400, "Control characters in a number or a header") from error
 
 
 def _refusal(error: SignallingError) -> Refused:

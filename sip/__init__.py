@@ -15,6 +15,7 @@ from .b2bua import (
     status_of_reason,
     status_to_cross,
 )
+from .caller_id import without_controls
 from .calls import (
     Answered,
     Authorize,
@@ -60,7 +61,7 @@ from .outgoing import (
     Rewrites,
     build_invite,
 )
-from .registrar import Binding, Registrar, RegistrarLimits
+from .registrar import REGISTRAR_EXTENSIONS, Binding, Registrar, RegistrarLimits
 from .registration import Registration, RegistrationConfig, RegistrationState
 from .resolver import ResolveError
 from .stack import SipStack, StackLimits
@@ -73,6 +74,7 @@ from .trunk import (
     HealthState,
     TrunkConfig,
     TrunkHealth,
+    counts_as_answer,
     dialled_number,
     matches_source,
     request_uri,
@@ -84,6 +86,7 @@ __all__ = [
     "ALLOW",
     "ANSWERED_ELSEWHERE",
     "REASON_PHRASES",
+    "REGISTRAR_EXTENSIONS",
     "Address",
     "Answered",
     "AuthValue",
@@ -155,6 +158,7 @@ __all__ = [
     "Verdict",
     "Via",
     "build_invite",
+    "counts_as_answer",
     "credentials",
     "dialled_number",
     "escape_user",
@@ -177,4 +181,5 @@ __all__ = [
     "status_of_reason",
     "status_to_cross",
     "trunk_for_source",
+    "without_controls",
 ]

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from .caller_id import Rewrites, checked_host, identity_of, refuse_controls, sip_uri
 from .errors import ParseError
-from .grammar import encode_text, is_token
+from .grammar import decode_text, encode_text, is_token
 from .headers import CSeq, Headers, canonical_name
 from .message import Request
 from .number import number_of
@@ -78,6 +78,7 @@ class CallIntent:
     "The only trunk through which `rewrites` apply"
     auto_answer: AutoAnswer | None = None
     extra_headers: tuple[tuple[str, str], ...] = ()
+    "Names and values in wire text, as `Headers.get` gives them"
     max_forwards: int = 70
     privacy: bool = False
     "The caller wants to stay anonymous"
@@ -96,7 +97,9 @@ class CallIntent:
         for name, value in self.extra_headers:
             if not is_token(name) or canonical_name(name) in _OURS:
                 raise ValueError(f"extra header {name!r}: not a name that may be added")
-            refuse_controls(name, value)
+            if not value.isascii() and max(value) > "\xff":
+                raise ValueError(f"extra header {name}: not wire text")
+            refuse_controls(name, decode_text(value).replace("\t", " "))
 
 
 class HeaderReason(NamedTuple):
@@ -164,8 +167,7 @@ def build_invite(
         fields.append(("Privacy", identity.privacy))
     if intent.auto_answer is not None:
         fields.append(intent.auto_answer.header(f"sip:{domain}"))
-    if intent.extra_headers:
-        fields.extend([(name, encode_text(value)) for name, value in intent.extra_headers])
+    fields.extend(intent.extra_headers)
     fields.append(("Allow", ALLOW))
     if body:
         fields.append(("Content-Type", "application/sdp"))
