@@ -181,8 +181,9 @@ def _boundary(default: Dialect, origins: frozenset[str]) -> Any:
             response = _refusal(ApiError(413, "TOO_LARGE", f"a body has at most {MAX_BODY} bytes"), default)
         except web.HTTPNotFound:
             response = _refusal(ApiError(404, "NOT_FOUND", "there is no such path"), default)
-        except web.HTTPException as answer:  # aiohttp's other answers, such as the redirect to /docs
-            response = answer
+        except web.HTTPException as error:  # aiohttp's other answers
+            error.headers.update(cors)
+            raise
         except SignallingError as error:
             response = _refusal(refused(error), _spoken(request, default))
         except ApiError as error:
@@ -266,4 +267,4 @@ def _docs_file(path: Path, kind: str) -> Handler:
 
 
 async def _to_docs(_request: web.Request) -> web.StreamResponse:
-    raise web.HTTPFound("/docs")
+    return web.Response(status=302, headers={hdrs.LOCATION: "/docs"})

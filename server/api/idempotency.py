@@ -59,6 +59,7 @@ class IdempotencyStore(Generic[Answer]):
             if entry.fingerprint != fingerprint:
                 raise ApiError(422, "IDEMPOTENCY_KEY_REUSED", "this Idempotency-Key was used with another request")
             return await asyncio.shield(entry.future)
+        self._make_room()
         entry = _Entry(fingerprint, asyncio.get_running_loop().create_future(), now + self._ttl_s)
         self._entries[name] = entry
         try:
@@ -87,6 +88,8 @@ class IdempotencyStore(Generic[Answer]):
                 self._entries.move_to_end(name)
                 break
             del self._entries[name]
+
+    def _make_room(self) -> None:
         while len(self._entries) >= self._max_keys:
             finished = next((name for name, entry in self._entries.items() if entry.future.done()), None)
             if finished is None:

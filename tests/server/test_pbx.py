@@ -470,13 +470,14 @@ async def test_dry_run_off_dials_and_nonsense_is_400(api: Api) -> None:
 
 
 async def test_answers_within_5_ms(api: Api) -> None:
+    asyncio.get_running_loop().set_debug(False)  # as in production
     await api.create()
     taken = []
     for _ in range(30):
         before = time.thread_time()  # of this thread alone: other tests may be running beside this one
         await api.create()
         taken.append(time.thread_time() - before)
-    assert sorted(taken)[len(taken) // 2] < 0.005  # the client and asyncio's debug mode are in it
+    assert sorted(taken)[len(taken) // 2] < 0.005  # the client's part is in it
 
 
 class TestIdempotency:
