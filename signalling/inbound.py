@@ -171,6 +171,8 @@ class Inbound:
         if looping is not None:
             raise Refused(looping)
         number = request.target.number
+        if not number:
+            raise Refused(404)
         try:
             decision = self._switch.plan.decide(number, principal)
             intent = _intent(request, principal, number, self._switch)
@@ -181,6 +183,8 @@ class Inbound:
             )
         except SignallingError as error:
             raise _refusal(error) from error
+        except ValueError as error:  # a name or a number that no INVITE can carry on
+            raise Refused(400, _quotable(error)) from error
         log.info(
             "call_in",
             session=session.id,

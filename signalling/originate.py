@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sip import AutoAnswer, Binding, CallIntent, Rewrites, Uri
+from sip import AutoAnswer, Binding, CallIntent, ParseError, Rewrites, Uri
 
 from .conversation import Conversation
 from .dialing import (
@@ -90,21 +90,24 @@ def resolve(switch: Switch, request: OriginateRequest, principal: Principal) -> 
     rewrites = Rewrites(request.rewrite_from, request.rewrite_pai, request.rewrite_rpi)
     if rewrites != Rewrites() and request.trunk is None:
         notes.append("rewrite_* ignored: no trunk is named (D14)")
-    to_caller = CallIntent(
-        caller=request.callee,
-        callee=request.caller,
-        rewrites=rewrites,
-        rewrites_trunk=request.trunk,
-        auto_answer=_auto_answer(request, "CALLER"),
-    )
-    to_callee = CallIntent(
-        caller=request.caller,
-        callee=request.callee,
-        caller_display_name=request.caller_display_name,
-        rewrites=rewrites,
-        rewrites_trunk=request.trunk,
-        auto_answer=_auto_answer(request, "CALLEE"),
-    )
+    try:
+        to_caller = CallIntent(
+            caller=request.callee,
+            callee=request.caller,
+            rewrites=rewrites,
+            rewrites_trunk=request.trunk,
+            auto_answer=_auto_answer(request, "CALLER"),
+        )
+        to_callee = CallIntent(
+            caller=request.caller,
+            callee=request.callee,
+            caller_display_name=request.caller_display_name,
+            rewrites=rewrites,
+            rewrites_trunk=request.trunk,
+            auto_answer=_auto_answer(request, "CALLEE"),
+        )
+    except ValueError as error:
+        raise BadRequest(str(error)) from error
     caller_plan = _caller_plan(switch, request, principal, to_caller)
     decision = switch.plan.decide(_number(request.callee), principal, trunk=request.trunk)
     callee_plan = decision if isinstance(decision, ToService) else plan_for(switch, decision, to_callee)
@@ -163,7 +166,7 @@ def _number(text: str) -> str:
     if text.lower().startswith(("sip:", "sips:", "tel:")):
         try:
             return Uri.parse(text).number
-        except ValueError as error:
+        except ParseError as error:
             raise BadRequest(f"{text!r} is not a URI: {error}") from error
     return text
 
