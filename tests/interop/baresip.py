@@ -93,6 +93,7 @@ class Baresip:
         self.network = network
         self.port = settings.port or network.ports(2, settings.address)
         self._control_port = network.ports(1)
+        self._rtp_port = network.ports(RTP_PORTS, settings.address)
         self._tokens = itertools.count(1)
         self._replies: dict[str, asyncio.Future[str]] = {}
         self._inbox = _Inbox()
@@ -121,6 +122,11 @@ class Baresip:
     def uri(self) -> str:
         """Where it can be called without any server."""
         return f"sip:{self.settings.user}@{self.settings.address}:{self.port}"
+
+    @property
+    def rtp_ports(self) -> range:
+        """Where it may listen for RTP."""
+        return range(self._rtp_port, self._rtp_port + RTP_PORTS, 2)
 
     async def registered(self, timeout_s: float = 6.0) -> None:
         """Wait for the registrar's 200."""
@@ -200,12 +206,15 @@ class Baresip:
         return event
 
     async def heard(self, hz: float) -> tones.Heard:
-        """What the last call's recording holds of a tone."""
+        """What the recording of the last call, or of its part since the last resume, holds of a tone."""
+        return (await self.heard_in_parts(hz))[-1]
+
+    async def heard_in_parts(self, hz: float) -> list[tones.Heard]:
+        """The same of every recording, oldest first: one a call, and another each time it is resumed."""
         files = sorted((self.folder / "rec").glob("dump-*-dec.wav"))
         assert files, f"{self.settings.user} recorded nothing"
-        path = files[-1]
-        await until(lambda: path.stat().st_size > 44, 3.0, lambda: f"{path} stays empty")
-        return tones.listen(path, hz)
+        await until(lambda: files[-1].stat().st_size > 44, 3.0, lambda: f"{files[-1]} stays empty")
+        return [tones.listen(path, hz) for path in files]
 
     async def stop(self) -> None:
         """Quit (it unregisters first), close the control connection."""
@@ -225,7 +234,6 @@ class Baresip:
         (folder / "contacts").touch()
         say = folder / "say.wav"
         tones.write_tone(say, mine.tone_hz, TONE_FILE_S, channels=mine.codec.channels, rate_hz=mine.codec.rate_hz)
-        rtp = self.network.ports(RTP_PORTS, mine.address)
         lines = {
             "poll_method": "epoll",
             "sip_listen": f"{mine.address}:{self.port}",
@@ -240,7 +248,7 @@ class Baresip:
             "auplay_srate": str(mine.codec.rate_hz),
             "ausrc_channels": str(mine.codec.channels),
             "auplay_channels": str(mine.codec.channels),
-            "rtp_ports": f"{rtp}-{rtp + RTP_PORTS - 2}",
+            "rtp_ports": f"{self._rtp_port}-{self._rtp_port + RTP_PORTS - 2}",
             "snd_path": f"{folder}/rec",
             "module_path": str(MODULES),
             "ctrl_tcp_listen": f"127.0.0.1:{self._control_port}",

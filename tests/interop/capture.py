@@ -136,13 +136,7 @@ class Capture:
         """`ports`: packets from or to any other port are dropped in the kernel; none given: all are read."""
         self.messages: list[Seen] = []
         self._streams: dict[tuple[Place, Place], _Stream] = {}
-        self._socket = network.socket(socket.AF_PACKET, socket.SOCK_DGRAM)  # deaf until bound
-        self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
-        wanted = sorted(set(ports))
-        if wanted:
-            _attach_filter(self._socket, wanted)
-        self._socket.bind(("lo", ETH_P_IP))
-        self._socket.settimeout(0.2)
+        self._socket = open_raw(network, sorted(set(ports)))
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
         self._thread.start()
@@ -218,6 +212,18 @@ class Capture:
         message = read_message(data, at, transport, source, destination)
         if message is not None:
             self.messages.append(message)
+
+
+def open_raw(network: Network, ports: list[int]) -> socket.socket:
+    """A socket that is given every IP packet on `lo` from or to the ports (all, for none). PermissionError."""
+    raw = network.socket(socket.AF_PACKET, socket.SOCK_DGRAM)  # deaf until bound
+    raw.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
+    if ports:
+        _attach_filter(raw, ports)
+    with network.entered():
+        raw.bind(("lo", ETH_P_IP))
+    raw.settimeout(0.2)
+    return raw
 
 
 def _attach_filter(raw: socket.socket, ports: list[int]) -> None:

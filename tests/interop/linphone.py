@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,11 +58,19 @@ class Linphone:
             phone.tell(f"record {folder / 'heard.wav'}")
             if settings.server:
                 phone.tell(f"register sip:{settings.user}@{settings.domain} sip:{settings.server} {settings.password}")
-                await phone.said("Registration on .* successful", timeout_s=15)
+                await phone.registered()
         except BaseException:
             await phone.stop()
             raise
         return phone
+
+    async def registered(self, timeout_s: float = 10.0) -> None:
+        """Ask until it says so."""
+        give_up_at = time.monotonic() + timeout_s
+        while "registered, identity" not in self.program.log():
+            assert time.monotonic() < give_up_at, f"linphonec does not register\n{self.program.log()[-2000:]}"
+            self.tell("status register")
+            await asyncio.sleep(0.3)
 
     def tell(self, command: str) -> None:
         """Type a command."""

@@ -10,13 +10,14 @@ import pytest
 from . import tones
 from .baresip import G722, OPUS, PCMA, PCMU, Baresip, Codec
 from .capture import Seen
+from .rtp_tap import RtpTap
 from .scenes import Outcome, Scenes
 from .settings import Settings
 from .stage import HEARD_SHARE, Cast, Stage, heard_each_other, meet, part, stage_with_server, tone_of
 
 pytestmark = pytest.mark.interop
 scenes: Scenes[Stage] = Scenes()
-TALK_S = 4.0
+TALK_S = 6.0
 
 
 @pytest.fixture(scope="module")
@@ -92,22 +93,33 @@ async def a_wrong_password_is_refused(stage: Stage) -> None:
 
 @scenes.add
 async def hold_and_resume(stage: Stage) -> None:
+    """A held call is silent towards the one who holds it; after it is resumed both are heard again."""
     async with stage.cast() as cast:
         alice, bob = await cast.phones(2)
-        talk, other = await meet(alice, bob)
-        await asyncio.sleep(2)
-        await alice.command("hold")
-        held = await stage.capture.wait_for(method="INVITE", where=lambda seen: _sdp_to(seen, bob, "sendonly"))
-        await asyncio.sleep(2)
-        await alice.command("resume")
-        resumed = await stage.capture.wait_for(
-            method="INVITE", where=lambda seen: seen.at > held.at and _sdp_to(seen, bob, "sendrecv")
-        )
-        await asyncio.sleep(2)
-        await part(bob, other, alice, talk)
-        spoken_s = talk.duration_s - (resumed.at - held.at)
-        heard = await alice.heard(tone_of(bob.settings.user))
-        assert spoken_s * HEARD_SHARE <= heard.tone_s <= spoken_s + 0.5, (heard, spoken_s)
+        tap = RtpTap(stage.network, [*alice.rtp_ports, *bob.rtp_ports])
+        try:
+            talk, other = await meet(alice, bob)
+            await asyncio.sleep(2)
+            await alice.command("hold")
+            held = await stage.capture.wait_for(method="INVITE", where=lambda seen: _sdp_to(seen, bob, "sendonly"))
+            answer = await stage.capture.wait_for(
+                status=200, call_id=held.call_id, where=lambda seen: seen.header("CSeq") == held.header("CSeq")
+            )
+            assert "a=recvonly" in answer.body
+            await asyncio.sleep(2)
+            await alice.command("resume")
+            resumed = await stage.capture.wait_for(
+                method="INVITE", where=lambda seen: seen.at > held.at and _sdp_to(seen, bob, "sendrecv")
+            )
+            await asyncio.sleep(3)
+            await part(bob, other, alice, talk)
+        finally:
+            tap.close()
+        assert not tap.between(held.at + 0.3, resumed.at, alice.rtp_ports), "the held party was still heard"
+        for start, end in ((talk.established_at, held.at), (resumed.at, talk.closed_at)):
+            for listener, speaker in ((alice, bob), (bob, alice)):
+                tone_s = tap.tone_s(start, end, listener.rtp_ports, tone_of(speaker.settings.user))
+                assert tone_s >= HEARD_SHARE * (end - start) - 0.1, (tone_s, end - start)
 
 
 def _sdp_to(seen: Seen, phone: Baresip, direction: str) -> bool:

@@ -14,6 +14,8 @@ MARGIN_DB = 20.0
 SILENCE_DBFS = -50.0
 SAMPLE_RATE_HZ = 8_000
 
+Samples = npt.NDArray[np.float64]
+
 
 def write_tone(path: Path, hz: float, seconds: float, *, channels: int = 1, rate_hz: int = SAMPLE_RATE_HZ) -> None:
     """A sine at half of full scale as a 16-bit WAV file. `hz` should be a multiple of 25."""
@@ -42,8 +44,15 @@ class Heard:
 def listen(path: Path, hz: float) -> Heard:
     """Measure the tone `hz` in a mono or stereo 16-bit WAV file."""
     samples, rate_hz = read_wav(path)
+    return measure(samples, rate_hz, hz)
+
+
+def measure(samples: Samples, rate_hz: int, hz: float) -> Heard:
+    """Measure the tone `hz` in samples of -1..1."""
     length = int(rate_hz * FRAME_S)
     frames = samples[: len(samples) // length * length].reshape(-1, length)
+    if not len(frames):
+        return Heard(0.0, len(samples) / rate_hz)
     levels = _spectrum_db(frames)
     line = round(hz * length / rate_hz)
     own = levels[:, line - 1 : line + 2].max(axis=1)
@@ -64,7 +73,7 @@ def quiet_share(path: Path, start_s: float, end_s: float) -> float:
     return float((_spectrum_db(frames).max(axis=1) < SILENCE_DBFS).mean())
 
 
-def read_wav(path: Path) -> tuple[npt.NDArray[np.float64], int]:
+def read_wav(path: Path) -> tuple[Samples, int]:
     """Samples in -1..1 (the first channel) and their rate in Hz.."""
     with wave.open(str(path), "rb") as source:
         rate_hz, channels = source.getframerate(), source.getnchannels()
@@ -72,10 +81,10 @@ def read_wav(path: Path) -> tuple[npt.NDArray[np.float64], int]:
     return raw[::channels].astype(np.float64) / 32_768, rate_hz
 
 
-def _spectrum_db(frames: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _spectrum_db(frames: Samples) -> Samples:
     """dB relative to a full-scale sine, a row a frame."""
     length = frames.shape[1]
     window = np.hanning(length)
     lines = np.abs(np.fft.rfft(frames * window, axis=1)) * 2 / window.sum()
-    decibels: npt.NDArray[np.float64] = 20 * np.log10(np.maximum(lines, 1e-10))
+    decibels: Samples = 20 * np.log10(np.maximum(lines, 1e-10))
     return decibels
