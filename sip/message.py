@@ -184,9 +184,9 @@ def _parse_head(head: str, data: bytes, body_start: int, stream: bool) -> Reques
     names: list[str] = []
     first: dict[str, str] = {}
     for line in lines:
-        written, _, value = line.partition(":")
+        written, colon, value = line.partition(":")
         name = known(written)
-        if name is None:  # a fold, white space before the colon, a rare name, or a fault
+        if name is None or not colon:  # a fold, white space before the colon, a rare name, or a fault
             lines = _join_folds(lines)
             names = [_name(line) for line in lines]
             first = dict(zip(reversed(names), [line_value(line) for line in reversed(lines)], strict=True))
@@ -330,10 +330,11 @@ def salvage(head: str) -> Request | None:
     names: list[str] = []
     kept: list[str] = []
     for line in _join_folds(["", *lines[1:MAX_LINES]])[1:]:
-        name = canonical_name(line.partition(":")[0])
-        if name not in _ANSWERED or (name != "via" and name in names):
+        written, colon, value = line.partition(":")
+        name = canonical_name(written)
+        if not colon or name not in _ANSWERED or (name != "via" and name in names):
             continue
-        value = line_value(line)
+        value = " ".join([part.strip(" \t") for part in value.split("\r\n")]).strip()
         if "\r" not in value and "\n" not in value and "\0" not in value:
             names.append(name)
             kept.append(f"{_LONG_NAMES[name]}: {value}")

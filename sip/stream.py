@@ -11,12 +11,8 @@ from .views import MAX_HEAD, MAX_MESSAGE
 
 __all__ = ["HALF_MESSAGE_S", "MAX_BODY", "MAX_HEAD", "KeepAlive", "MessageStream"]
 
-MAX_BODY: Final = (
-    MAX_MESSAGE - MAX_HEAD
-)  # octets: what a stream carries is no larger than what a datagram may
-HALF_MESSAGE_S: Final = (
-    16.0  # from a message's first octet to its last; a phone on a bad line needs a few seconds
-)
+MAX_BODY: Final = MAX_MESSAGE - MAX_HEAD  # octets: what a stream carries is no larger than what a datagram may
+HALF_MESSAGE_S: Final = 16.0  # from a message's first octet to its last; a phone on a bad line needs a few seconds
 PING_GAP_S: Final = 1.0  # between the halves of a ping; two CRLFs further apart are two pongs
 
 _LENGTH = re.compile(rb"\r\n(?:content-length|l)[ \t]*:((?:[^\r\n]+|\r\n[ \t])*)", re.IGNORECASE).findall
@@ -62,8 +58,10 @@ class MessageStream:
         buffer = self._buffer
         buffer += data
         while buffer and not self.failed:
-            if not self._size and buffer[0] in b"\r\n" and not self._skip_blank(now):
-                break
+            if not self._size and buffer[0] in b"\r\n":
+                if not self._skip_blank(now):
+                    break
+                continue
             if not self._size and not self._frame():
                 break
             if len(buffer) < self._size:
@@ -94,7 +92,7 @@ class MessageStream:
             del buffer[: 2 * count]
             if self._half_ping_at is not None and now <= self._half_ping_at + PING_GAP_S:
                 count += 1
-            self._half_ping_at = now if count % 2 and not buffer else None
+            self._half_ping_at = now if count % 2 else None
             if count > 1 and (not self._events or self._events[-1] is not _KEEP_ALIVE):
                 self._events.append(_KEEP_ALIVE)
             return True
