@@ -15,7 +15,6 @@ from .b2bua import (
     status_of_reason,
     status_to_cross,
 )
-from .caller_id import without_controls
 from .calls import (
     Answered,
     Authorize,
@@ -65,6 +64,7 @@ from .registrar import REGISTRAR_EXTENSIONS, Binding, Registrar, RegistrarLimits
 from .registration import Registration, RegistrationConfig, RegistrationState
 from .resolver import ResolveError
 from .stack import SipStack, StackLimits
+from .text import without_controls
 from .timers import Timers
 from .transactions import ClientTransaction, Failure, ServerTransaction
 from .transport.base import Flow, Listen, TransportLimits

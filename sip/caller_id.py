@@ -7,38 +7,24 @@ the trunk it names.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import lru_cache
 
 from .errors import ParseError
 from .grammar import parse_host_port, quote
 from .number import number_of, user_part
+from .text import refuse_controls
 from .trunk import TrunkConfig
 from .uri import Uri
 
-__all__ = ["Identity", "Rewrites", "identity_of", "refuse_controls", "without_controls"]
+__all__ = ["Identity", "Rewrites", "identity_of"]
 
 ANONYMOUS = '"Anonymous" <sip:anonymous@anonymous.invalid>'  # RFC 3323 §4.1
-
-# Lone surrogates are no characters, and U+2028 and U+2029 end lines in logs and on some phones.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 _FIELDS = {"P-Asserted-Identity": "pai", "Remote-Party-ID": "rpi"}
 
 Why = dict[str, str]
 "Header name to the sentence that explains its value."
-
-
-def refuse_controls(name: str, text: str) -> None:
-    """ValueError if `text` holds a control character (conformance G7)."""
-    if not text.isprintable() and _CONTROL.search(text):
-        raise ValueError(f"{name}: control characters")
-
-
-def without_controls(text: str) -> str:
-    """What a peer wrote, made fit for `refuse_controls`: each control character becomes a space, outer ones go."""
-    return text if text.isprintable() else _CONTROL.sub(" ", text).strip()
 
 
 @dataclass(frozen=True, slots=True)

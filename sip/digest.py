@@ -19,6 +19,7 @@ from .errors import ParseError
 from .grammar import encode_text, quote
 from .headers import AuthValue
 from .message import Request, Response, response_to
+from .text import refuse_controls
 from .uri import Uri
 
 __all__ = ["DigestClient", "DigestServer", "Ha1Lookup", "Verdict", "credentials"]
@@ -27,7 +28,6 @@ Ha1Lookup = Callable[[str, str, str], str | None]
 "(user, realm, algorithm) -> HA1 in lower-case hex, or None for an unknown user."
 
 _NONCE_COUNT = re.compile(r"[0-9A-Fa-f]{8}").fullmatch
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f]").search
 _STAMP_BYTES: Final = 16  # of a nonce: 8 of its instant in milliseconds, 8 of a counter
 _MAC_BYTES: Final = 16
 _WINDOW: Final = (
@@ -137,8 +137,7 @@ class DigestServer:
             raise ValueError("the nonce secret is shorter than 16 bytes")
         if not algorithms or any(name not in _HASHES for name in algorithms):
             raise ValueError(f"algorithms are some of {', '.join(_HASHES)}")
-        if _CONTROLS(realm):
-            raise ValueError("the realm holds control characters")
+        refuse_controls("realm", realm)
         self.realm = realm
         self._key = hashlib.sha256(secret).digest()
         self._lifetime_ms = int(nonce_lifetime_s * 1000)
@@ -319,9 +318,8 @@ class DigestClient:
     def __init__(
         self, username: str, password: str, *, cnonce: Callable[[], str] = lambda: secrets.token_hex(8)
     ) -> None:
-        """ValueError if the name or the password holds control characters."""
-        if _CONTROLS(username) or _CONTROLS(password):
-            raise ValueError("a user name or password holds control characters")
+        """ValueError if the name, which goes onto the wire, holds control characters."""
+        refuse_controls("username", username)
         self._username = username
         self._password = password
         self._new_cnonce = cnonce

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, NamedTuple
 
-from .caller_id import Rewrites, checked_host, identity_of, refuse_controls, sip_uri
+from .caller_id import Rewrites, checked_host, identity_of, sip_uri
 from .errors import ParseError
 from .grammar import decode_text, encode_text, is_token
 from .headers import CSeq, Headers, canonical_name
 from .message import Request
 from .number import number_of
+from .text import refuse_controls
 from .trunk import TrunkConfig
 from .uri import Uri
 

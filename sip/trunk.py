@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -14,6 +13,7 @@ from .errors import ParseError
 from .grammar import parse_host_port
 from .number import NumberFormat, NumberPlan, number_of, user_part
 from .source import address_of
+from .text import refuse_controls
 from .uri import Uri
 
 __all__ = [
@@ -29,7 +29,6 @@ __all__ = [
     "trunk_for_source",
 ]
 
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]").search
 _PROBE_JITTER: Final = 0.1  # of the interval, either way: trunks configured together are not probed together
 _NO_ANSWER: Final = frozenset({408, 502, 503, 504})
 _UP_AFTER: Final = 2  # answers in a row
@@ -91,8 +90,7 @@ class TrunkConfig:
     def __post_init__(self) -> None:
         """Check every field, and parse once what each call needs."""
         for name in _TEXT_FIELDS:
-            if _CONTROLS(getattr(self, name) or ""):
-                raise ValueError(f"{name}: control characters")
+            refuse_controls(name, getattr(self, name) or "")
         if not self.name:
             raise ValueError("name: empty")
         if not self.hosts:
@@ -159,7 +157,6 @@ class TrunkConfig:
 _TEXT_FIELDS: Final = (
     "name",
     "username",
-    "password",
     "from_user",
     "from_display",
     "pai",

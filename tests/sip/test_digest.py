@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import re
 
 import pytest
 from hypothesis import given
@@ -444,10 +443,8 @@ def test_9_faults_of_the_configuration() -> None:
         DigestClient("a\r\nVia: x", "p")
 
 
-@given(st.text(st.characters(exclude_categories=("Cc", "Cs")), min_size=1), st.text(max_size=20))
+@given(st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), min_size=1), st.text(max_size=20))
 def test_9_any_realm_crosses_from_server_to_client_and_back(realm: str, password: str) -> None:
-    if not re.fullmatch(r"[^\x00-\x1f\x7f]*", password):
-        return
     digest = DigestServer(realm, SECRET)
     challenge = digest.challenge(register(), PHONE, 0.0)
     answer = DigestClient("1001", password).authorize(challenge, register())
