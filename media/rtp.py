@@ -22,15 +22,8 @@ BUFFER: Final = bytearray(MAX_PACKET)
 "Where every leg receives: one packet is dealt with before the next is read."
 
 
-class _Views(dict[int, memoryview]):
-    """The first n octets of BUFFER as a view, made once for each n: slicing anew costs 0.1 µs a packet."""
-
-    def __missing__(self, size: int) -> memoryview:
-        view = self[size] = memoryview(BUFFER)[:size]
-        return view
-
-
-VIEWS: Final = _Views()
+VIEWS: Final = tuple(memoryview(BUFFER)[:size] for size in range(MAX_PACKET))
+"The first n octets of BUFFER, made beforehand: slicing anew costs 0.1 µs a packet."
 
 
 def payload_offset(packet: bytes | bytearray | memoryview, size: int) -> int:

@@ -17,7 +17,7 @@ from .out_stream import OutStream
 from .ports import CAN_DISCONNECT, PortPair, disconnect
 from .relay_leg import Address, RelayLeg
 from .rtcp_session import Received, Sent
-from .rtp import BUFFER, HEADER, HEADER_SIZE, MARKER, MASK32, VERSION_2, VERSION_MASK, VIEWS
+from .rtp import BUFFER, HEADER, HEADER_SIZE, MARKER, MASK32, MAX_PACKET, VERSION_2, VERSION_MASK, VIEWS
 from .sdp import RECEIVE
 
 _monotonic = time.monotonic
@@ -293,7 +293,7 @@ class RtpLeg(RelayLeg):
         if sender[0] != host or self._host.is_own(sender[:2]):
             return
         self._rtcp_destination = sender[:2]
-        self._rtcp.receive(VIEWS[size], self._out.ssrc, _monotonic(), time.time())
+        self._rtcp.receive(VIEWS[min(size, MAX_PACKET - 1)], self._out.ssrc, _monotonic(), time.time())
 
     @property
     def stats(self) -> LegStats:
