@@ -34,6 +34,7 @@ PLACES = {
     "spare-broken": "127.0.1.13:5060",
     "spare-busy": "127.0.1.14:5060",
     "member": "127.0.1.20:5060",
+    "far": "127.0.0.1:5170",  # baresip sends RTP from 127.0.0.1 whatever address it is given
 }
 ROUTES = {
     "01.": ["echo"],
@@ -43,11 +44,11 @@ ROUTES = {
     "05.": ["broken", "spare-broken"],
     "06.": ["busy", "spare-busy"],
     "07.": ["unknown", "spare-busy"],
+    "08.": ["far"],
 }
 CALLER_ADDRESS = "127.0.1.30"  # from here calls come in
 STRANGER = "127.0.1.99"  # belongs to no trunk
 DID, DID_EXTENSION = "33199887766", "1090"
-PEER_PORT = 5070
 
 
 def _settings() -> Settings:
@@ -62,7 +63,7 @@ def _settings() -> Settings:
     settings.trunks.append(
         {
             "name": "inward",
-            "hosts": [f"sip:{CALLER_ADDRESS}:{PEER_PORT}"],
+            "hosts": [f"sip:{CALLER_ADDRESS}"],
             "options_interval_s": 0,
             "inbound_sources": [f"{CALLER_ADDRESS}/32"],
         }
@@ -70,7 +71,6 @@ def _settings() -> Settings:
     for pattern, names in ROUTES.items():
         trunks = [{"trunk": name, "priority": priority} for priority, name in enumerate(names, 1)]
         settings.routes.append({"pattern": pattern, "trunks": trunks})
-    settings.routes.append({"pattern": "08.", "trunks": [{"trunk": "inward"}]})
     settings.numbers.append({"number": DID, "to": DID_EXTENSION})
     settings.numbers.append({"number": "33600", "to": "600"})
     return settings
@@ -120,7 +120,7 @@ async def the_carrier_hangs_up(stage: Stage) -> None:
 @scenes.add
 async def a_phone_dials_out_to_a_phone_behind_the_trunk(stage: Stage) -> None:
     async with stage.cast() as cast:
-        far = await cast.trunk_phone("0823", CALLER_ADDRESS, PEER_PORT)
+        far = await cast.trunk_phone("0823", *_place("far"))
         (alice,) = await cast.phones(1)
         talk, other = await meet(alice, far)
         await alice.press("7")
