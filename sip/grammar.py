@@ -50,10 +50,12 @@ _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._\-]*[A-Za-z0-9_.])?").fullmatch
 PLAIN: Final = r"[A-Za-z0-9\-.!%*_+`'~:;=/&$\[\]]"
 "The characters of parameters that need no scanner: no quotes, no white space, nothing that ends a value."
 _PLAIN_PARAMETERS = re.compile(f";{PLAIN}+").fullmatch
-_LIST_STOP = re.compile(r'[,"<]').search
-_PARAMETER_STOP = re.compile(r'[;"]').search
+# Possessive, so that no text makes them try twice.
+_QUOTED = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_QUOTED_STRING = re.compile(_QUOTED, re.DOTALL).match
+_ELEMENT = re.compile(rf'[^,"<]*+(?:(?:{_QUOTED}|<[^>]*+>)[^,"<]*+)*+', re.DOTALL).match
+_PIECE = re.compile(rf'[^;"]*+(?:{_QUOTED}[^;"]*+)*+', re.DOTALL).match
 _THIRD_COLON = re.compile(r":::(?=[0-9]{1,3}\.[0-9.]+$)")
-_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 
 def is_token(text: str) -> bool:
@@ -107,23 +109,16 @@ def unquote(wire: str) -> str:
         return decode_text(wire)
     inside = wire[1:-1]
     if "\\" in inside:
-        inside = _ESCAPED.sub(r"\1", inside)
+        inside = "\\".join([piece.replace("\\", "") for piece in inside.split("\\\\")])
     return decode_text(inside)
 
 
 def quoted_end(text: str, start: int) -> int:
     """The index just after the quoted string that opens at `start`. ParseError if it never closes."""
-    position = start + 1
-    while True:
-        end = text.find('"', position)
-        if end < 0:
-            raise ParseError("Unbalanced quotes")
-        if text[end - 1] != "\\" or end == position:
-            return end + 1
-        segment = text[position:end]
-        if (len(segment) - len(segment.rstrip("\\"))) % 2 == 0:
-            return end + 1
-        position = end + 1
+    found = _QUOTED_STRING(text, start)
+    if found is None:
+        raise ParseError("Unbalanced quotes")
+    return found.end()
 
 
 def split_list(text: str) -> list[str]:
@@ -146,22 +141,17 @@ def split_list(text: str) -> list[str]:
 
 def _split_guarded(text: str) -> list[str]:
     parts: list[str] = []
-    start = position = 0
-    while (stop := _LIST_STOP(text, position)) is not None:
-        at = stop.start()
-        char = text[at]
-        if char == ",":
-            parts.append(text[start:at])
-            start = position = at + 1
-            if len(parts) >= MAX_VALUES:
-                break
-        elif char == '"':
-            position = quoted_end(text, at)
-        else:
-            position = text.find(">", at) + 1
-            if not position:
-                raise ParseError("Unbalanced angle brackets")
-    parts.append(text[start:])
+    position = 0
+    while len(parts) <= MAX_VALUES:
+        element = _ELEMENT(text, position)
+        assert element is not None  # it matches nothing at all, too
+        parts.append(element[0])
+        end = element.end()
+        if end == len(text):
+            break
+        if text[end] != ",":
+            raise ParseError("Unbalanced quotes" if text[end] == '"' else "Unbalanced angle brackets")
+        position = end + 1
     return parts
 
 
@@ -219,17 +209,17 @@ def _parameter(piece: str) -> _Parameter:
 
 def _split_parameters(text: str, limit: int) -> list[str]:
     pieces: list[str] = []
-    start = position = 1
-    while (stop := _PARAMETER_STOP(text, position)) is not None:
-        at = stop.start()
-        if text[at] == '"':
-            position = quoted_end(text, at)
-            continue
-        pieces.append(text[start:at])
-        if len(pieces) > limit:
-            return pieces
-        start = position = at + 1
-    pieces.append(text[start:])
+    position = 1
+    while len(pieces) <= limit:
+        piece = _PIECE(text, position)
+        assert piece is not None  # it matches nothing at all, too
+        pieces.append(piece[0])
+        end = piece.end()
+        if end == len(text):
+            break
+        if text[end] != ";":
+            raise ParseError("Unbalanced quotes")
+        position = end + 1
     return pieces
 
 

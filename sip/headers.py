@@ -5,11 +5,11 @@ The typed values live in `values` and are shown here too.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Final
 
-from .errors import ParseError
-from .grammar import is_token, quoted_end, split_list, unfold
+from .grammar import is_token, split_list, unfold
 from .names import CANONICAL_NAMES, canonical_name
 from .values import Address, AuthValue, CSeq, MediaType, Reason, Via, parse_addresses
 
@@ -26,6 +26,11 @@ __all__ = [
     "nul_is_escaped",
     "parse_addresses",
 ]
+
+_NUL_ESCAPED: Final = re.compile(
+    r'[^"\0]*+(?:"[^"\\\0]*+(?:\\.[^"\\\0]*+)*+"[^"\0]*+)*+',
+    re.DOTALL,
+).fullmatch
 
 
 class Headers:
@@ -188,17 +193,4 @@ def _make_line(name: str, value: str) -> str:
 
 def nul_is_escaped(text: str) -> bool:
     """True if every NUL stands behind a backslash in quotes: RFC 3261 §25.1 allows it nowhere else."""
-    position = 0
-    while (nul := text.find("\0", position)) >= 0:
-        opening = text.find('"', position)
-        if opening < 0 or opening > nul:
-            return False
-        try:
-            end = quoted_end(text, opening)
-        except ParseError:
-            return False
-        quoted = text[opening + 1 : end - 1]
-        if quoted.replace("\\\\", "").count("\0") != quoted.replace("\\\\", "").count("\\\0"):
-            return False
-        position = end
-    return True
+    return "\0" not in text or _NUL_ESCAPED(text) is not None
