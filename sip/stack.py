@@ -37,7 +37,7 @@ class StackUser(Protocol):
     """Whoever takes the requests that belong to no dialog."""
 
     def on_request(self, transaction: ServerTransaction, now: float) -> None:
-        """A request without To tag, neither ACK nor CANCEL. An INVITE has had its 100.
+        """A request without To tag, neither ACK nor CANCEL. An INVITE that gets no response in here gets 100.
 
         A ParseError out of here is answered with its status, unless a final response went out before.
         """
@@ -162,13 +162,12 @@ class SipStack:
         "May be set later; while None, requests outside dialogs get 503."
         self.dropped: Counter[str] = Counter()
         "How many messages were dropped, by why: stray_response, stray_ack, silenced, unanswerable, late_answer."
-        self._layer = TransactionLayer(timers)
+        self._layer = TransactionLayer(timers, trying_at_once)
         self._dialogs: dict[DialogId, DialogUser] = {}
         self._limits = limits
         self._identifiers = _Identifiers(random if random is not None else SystemRandom())
         self._error_answers = _ErrorAnswers(limits)
         self._own_headers = (("Server", user_agent),) if user_agent else ()
-        self._trying_at_once = trying_at_once
 
     # What happened.
 
@@ -278,8 +277,6 @@ class SipStack:
             self._refuse(request, flow, now, 503, headers=(retry,))
             return
         transaction = layer.open_server(request, key, merge, flow, tag)
-        if request.method == "INVITE" and self._trying_at_once:
-            transaction.respond(_trying(request), now)
         try:
             user.on_request(transaction, now)
         except ParseError as error:
@@ -406,9 +403,3 @@ class SipStack:
             "flows": layer.flows,
             "dialogs": len(self._dialogs),
         }
-
-
-def _trying(request: Request) -> Response:
-    # RFC 3261 §8.2.6.1: a Timestamp is copied into the 100. We add no delay: there is none.
-    timestamp = request.get("Timestamp")
-    return response_to(request, 100, headers=(("Timestamp", timestamp),) if timestamp is not None else ())

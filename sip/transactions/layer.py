@@ -25,10 +25,21 @@ class TransactionLayer:
     A transaction calls `put_…` and `end_…` for itself; each entry stands in the table from its start to its end.
     """
 
-    __slots__ = ("_by_flow", "client", "merged", "server", "timers", "times", "to_send", "transaction_s")
+    __slots__ = (
+        "_by_flow",
+        "client",
+        "merged",
+        "server",
+        "timers",
+        "times",
+        "to_send",
+        "transaction_s",
+        "trying_at_once",
+    )
 
-    def __init__(self, times: Timers) -> None:
+    def __init__(self, times: Timers, trying_at_once: bool) -> None:
         self.times = times
+        self.trying_at_once = trying_at_once
         self.transaction_s = times.transaction_s
         self.timers: TimerQueue[Timed] = TimerQueue()
         self.client: dict[ClientKey, ClientEntry] = {}

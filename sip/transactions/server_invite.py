@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
+from ..message import response_to
 from .transaction import ServerTransaction, State, TransactionError
 
 if TYPE_CHECKING:
@@ -108,6 +109,14 @@ class ServerInvite(ServerTransaction):
             layer.timers.set(self, now + self._interval_s)
         else:
             Refused(layer, self, data, now)
+
+    def wait(self, now: float) -> None:
+        """The user was told; if it said nothing at once, 100 stops the repetitions of the INVITE (§17.2.1)."""
+        if not self._last and self.state is PROCEEDING and self._layer.trying_at_once:
+            # §8.2.6.1: a Timestamp is copied into the 100. We add no delay: there is none.
+            timestamp = self.request.get("Timestamp")
+            headers = () if timestamp is None else (("Timestamp", timestamp),)
+            self.respond(response_to(self.request, 100, headers=headers), now)
 
     def receive(self, request: Request, now: float) -> None:
         """The INVITE came again, or an ACK with its key."""

@@ -73,7 +73,7 @@ class ServerNonInvite(ServerTransaction):
         self._last = b""
 
     def wait(self, now: float) -> None:
-        """Nobody answered at once: let go when the client will have."""
+        """The user was told; if it did not answer at once, let go when the client will have."""
         if self.state is TRYING or self.state is PROCEEDING:
             self._layer.timers.set(self, now + self._layer.transaction_s)
 

@@ -159,7 +159,7 @@ class ServerTransaction:
         raise NotImplementedError
 
     def wait(self, now: float) -> None:
-        """The request was handed up."""
+        """The user was told of the request and may have answered it, or not yet."""
 
     @property
     def answerable(self) -> bool:

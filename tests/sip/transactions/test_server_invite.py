@@ -6,7 +6,7 @@ import pytest
 
 from sip.message import Request, response_to
 from sip.stack import SipStack
-from sip.transactions import State, TransactionError
+from sip.transactions import ServerTransaction, State, TransactionError
 from tests.sip.ladder import Network, RecordingServer, request
 
 
@@ -54,6 +54,20 @@ def test_invite_gets_100_at_once_and_goes_up(line: Line) -> None:
     assert line.user.last.state is State.PROCEEDING
     trying = line.phone.got_response(100)
     assert trying.to.tag is None, "RFC 3261 §8.2.6.2: the 100 makes no dialog"
+
+
+@pytest.mark.parametrize("status", [180, 200, 401])
+def test_no_100_where_the_user_answers_at_once(line: Line, status: int) -> None:
+    """§17.2.1: the 100 is for users that need longer than 200 ms."""
+
+    class Prompt(RecordingServer):
+        def on_request(self, transaction: ServerTransaction, now: float) -> None:
+            super().on_request(transaction, now)
+            line.stack.respond(transaction, response_to(transaction.request, status), now)
+
+    line.stack.user = line.user = Prompt()
+    line.phone_sends()
+    assert line.phone.seen() == [f"{status} INVITE"]
 
 
 def test_100_copies_timestamp(line: Line) -> None:
