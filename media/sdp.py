@@ -14,6 +14,7 @@ from .errors import SdpError
 MAX_SDP = 64 * 1024  # characters; the largest SIP message we take
 MAX_MEDIA = 64  # m= lines; browsers in large meetings send about 50, and each costs an answer line
 MAX_LINES = 4096  # lines in all; an offer with every codec known has fewer than 300
+MAX_FORMATS = 256  # of one m= line; RTP has 128 payload types
 
 DIRECTIONS = ("inactive", "sendonly", "recvonly", "sendrecv")
 "Direction attributes (RFC 8866 §6.7); the index has bit 0 set for sending and bit 1 for receiving."
@@ -118,7 +119,10 @@ class MediaDescription:
     @property
     def rtpmaps(self) -> dict[int, RtpMap]:
         """`a=rtpmap` by payload type. Raises SdpError."""
-        maps = (RtpMap.parse(value) for value in self.attributes.get("rtpmap", ()))
+        values = self.attributes.get("rtpmap", ())
+        if len(values) > MAX_FORMATS:
+            raise SdpError("too many a=rtpmap lines")
+        maps = (RtpMap.parse(value) for value in values)
         return {each.payload_type: each for each in maps}
 
     @property
@@ -268,6 +272,8 @@ def _media(lines: tuple[str, ...], attributes: dict[str, list[str]]) -> MediaDes
     ports = _number(count, "port count") if slash else 1
     if ports < 1:
         raise SdpError("port count of m= is zero")
+    if len(parts) - 3 > MAX_FORMATS:
+        raise SdpError("too many formats in m=")
     return MediaDescription(lines, parts[0], _port(port), ports, parts[2], tuple(parts[3:]), attributes)
 
 
