@@ -32,9 +32,6 @@ _MAX_REG_ID: Final = 2**31 - 1  # RFC 5626 §4.2
 _MAX_EXPIRES: Final = 2**32 - 1
 _NOT_IN_REQUEST_URI: Final = ("method",)  # RFC 3261 §19.1.1, Table 1; headers likewise
 
-_Key = tuple[str, int] | tuple[str, None]
-"What makes two contacts the same binding: instance and reg-id (RFC 5626 §6), else nothing but their URIs."
-
 
 @dataclass(frozen=True, slots=True)
 class RegistrarLimits:
@@ -113,6 +110,7 @@ class _Wish:
     """What a REGISTER asks of one contact."""
 
     contact: Address
+    uri: Uri
     expires_s: int
     instance: str | None
     reg_id: int | None
@@ -225,12 +223,12 @@ class Registrar:
                 raise _Refused(400, "Contact too long")
             instance = contact.parameter("+sip.instance") or None
             reg_id = _reg_id(contact) if outbound and instance is not None else None
-            wish = _Wish(contact, self._expires(request, contact), instance, reg_id)
+            wish = _Wish(contact, contact.uri, self._expires(request, contact), instance, reg_id)
             wish.old = next((binding for binding in known if _same(binding, wish)), None)
             if wish.old is not None:
                 _check_order(wish.old, request)
-                if any(other.old is wish.old for other in wishes):
-                    raise _Refused(400, "Contact given twice")
+            # One after the other (RFC 3261 §10.3 step 7): of two words on one binding the last holds.
+            wishes = [other for other in wishes if not _same(other, wish)]
             wishes.append(wish)
         self._check_outbound(request, wishes)
         return wishes
@@ -341,11 +339,11 @@ def _check_order(binding: Binding, request: Request) -> None:
         raise _Refused(500, "CSeq out of order")
 
 
-def _same(binding: Binding, wish: _Wish) -> bool:
-    """Whether `wish` is about `binding`: by instance and reg-id (RFC 5626 §6), else by URI (RFC 3261 §10.3)."""
-    if wish.reg_id is not None or binding.reg_id is not None:
-        return binding.instance == wish.instance and binding.reg_id == wish.reg_id
-    return binding.uri == wish.contact.uri or binding.uri.equivalent(wish.contact.uri)
+def _same(one: Binding | _Wish, two: _Wish) -> bool:
+    """Whether both mean one binding: by instance and reg-id (RFC 5626 §6), else by URI (RFC 3261 §10.3)."""
+    if one.reg_id is not None or two.reg_id is not None:
+        return one.instance == two.instance and one.reg_id == two.reg_id
+    return one.uri == two.uri or one.uri.equivalent(two.uri)
 
 
 def _reg_id(contact: Address) -> int | None:
