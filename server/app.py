@@ -9,6 +9,7 @@ import random
 import resource
 import secrets
 import signal
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
@@ -81,10 +82,12 @@ class Parts:
     media: MediaEngine
     registry: Registry
     keepers: tuple[TrunkKeeper, ...]
+    domain: str
 
 
 def build(config: Config) -> Parts:
     """Make every part and join them; nothing is started. Needs a running loop. ConfigError as `trunks_of` says."""
+    domain = domain_of(config)
     stack = SipStack(user_agent=config.sip.user_agent)
     endpoint = SipEndpoint(
         stack, advertised=config.sip.advertised_host, local_networks=tuple(config.sip.local_networks)
@@ -102,7 +105,7 @@ def build(config: Config) -> Parts:
         plan=dial_plan(config, lambda name: lines[name].unusable(now())),
         registrar=registrar,
         lines=lines,
-        domain=config.sip.our_domain,
+        domain=domain,
         limits=Limits(
             sessions=config.limits.sessions,
             early=config.limits.early_dialogs,
@@ -114,9 +117,9 @@ def build(config: Config) -> Parts:
     registry = Registry(switch)
     stack.user = Inbound(
         registry,
-        digest=DigestServer(config.sip.our_domain, secrets.token_bytes(32), algorithms=DIGEST_ALGORITHMS),
+        digest=DigestServer(domain, secrets.token_bytes(32), algorithms=DIGEST_ALGORITHMS),
         credentials=Ha1Book(
-            config.sip.our_domain,
+            domain,
             [(extension.number, extension.password.get_secret_value()) for extension in config.extensions],
         ),
         trunks=trunks,
@@ -132,23 +135,47 @@ def build(config: Config) -> Parts:
         registrar.flow_closed(flow)
 
     endpoint.on_flow_lost(forget_flow)
-    return Parts(endpoint, media, registry, tuple(TrunkKeeper(line, endpoint) for line in lines.values()))
+    return Parts(endpoint, media, registry, tuple(TrunkKeeper(line, endpoint) for line in lines.values()), domain)
 
 
 # From configuration to the parts' own.
 
 
+def domain_of(config: Config) -> str:
+    """What stands behind the @ of our extensions: `domain`, else the host that others reach us by."""
+    if config.sip.domain or config.sip.advertised_host:
+        return config.sip.domain or config.sip.advertised_host or ""
+    host = own_address(config.sip.first_host)
+    return f"[{host}]" if ":" in host else host
+
+
+def own_address(host: str) -> str:
+    """`host`; for "all addresses" the one that this machine would call the world from, else its loopback."""
+    if not ip_address(host).is_unspecified:
+        return host
+    family, beyond, loopback = (
+        (socket.AF_INET6, "2001:db8::1", "::1") if ":" in host else (socket.AF_INET, "192.0.2.1", "127.0.0.1")
+    )
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((beyond, 9))  # sends nothing: a datagram socket only chooses its way
+        except OSError:
+            return loopback
+        return str(probe.getsockname()[0])
+
+
 def media_config(config: Config) -> MediaConfig:
     """Media where SIP listens, unless told otherwise."""
+    bind = config.media.bind_host or config.sip.first_host
     advertised = config.media.advertised_host
     if advertised is None and config.sip.advertised_host is not None:
         try:
             advertised = str(ip_address(config.sip.advertised_host.strip("[]")))
         except ValueError:
-            advertised = None  # a name: SDP gets the local address instead
+            advertised = None  # a name, which SDP of ours does not hold
     return MediaConfig(
-        bind_host=config.media.bind_host or split_listen(config.sip.listen[0])[1],
-        advertised_host=advertised,
+        bind_host=bind,
+        advertised_host=advertised or own_address(bind),
         port_range=config.media.port_range,
         codecs=tuple(config.media.codecs),
         timeout_s=config.media.timeout_s,
@@ -221,8 +248,14 @@ class Server:
         self.parts: Parts | None = None
         self.http_ports: tuple[int, ...] = ()
         "What is really listened on, the main port first."
+        self.sip_addresses: tuple[Listen, ...] = ()
         self._runner: web.AppRunner | None = None
         self._why_not_ready: str | None = "the server starts"
+
+    @property
+    def domain(self) -> str:
+        """What stands behind the @ of our extensions."""
+        return self.parts.domain if self.parts is not None else domain_of(self.config)
 
     async def start(self) -> None:
         """Listen on every port. StartError names the one that cannot be had; then nothing is left open."""
@@ -243,6 +276,7 @@ class Server:
             await parts.endpoint.start(listens)
         except OSError as error:
             raise StartError(f"SIP cannot listen on {' and '.join(self.config.sip.listen)}: {_why(error)}") from error
+        self.sip_addresses = parts.endpoint.addresses
 
     async def _listen_http(self, parts: Parts) -> None:
         server = self.config.server

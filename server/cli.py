@@ -135,14 +135,13 @@ def banner(server: Server, token: str | None) -> str:
     config = server.config
     host = f"[{config.server.host}]" if ":" in config.server.host else config.server.host
     base = f"http://{host}:{server.http_ports[0]}"
-    addresses = server.parts.endpoint.addresses if server.parts else ()
-    sip = ", ".join(f"{listen.transport.lower()}:{listen.host}:{listen.port}" for listen in addresses)
+    sip = ", ".join(f"{listen.transport.lower()}:{listen.host}:{listen.port}" for listen in server.sip_addresses)
     lines = [
         f"Ringway {__version__} is ready.",
         "",
         f"  REST API    {base}/api/sessions",
         f"  API pages   {base}/docs",
-        f"  SIP         {sip} (domain {config.sip.our_domain})",
+        f"  SIP         {sip} (domain {server.domain})",
     ]
     if token is not None:
         phones = ", ".join(f"{e.number} (password {e.password.get_secret_value()})" for e in config.extensions)

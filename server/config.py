@@ -120,13 +120,9 @@ class Sip(Section):
     local_networks: list[Network] = []
 
     @property
-    def our_domain(self) -> str:
-        """`domain`, else the advertised host, else the first address listened on."""
-        if self.domain or self.advertised_host:
-            return self.domain or self.advertised_host or ""
-        host = split_listen(self.listen[0])[1]
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-        return f"[{host}]" if ":" in host else host
+    def first_host(self) -> str:
+        """The address listened on first."""
+        return split_listen(self.listen[0])[1]
 
 
 class Media(Section):

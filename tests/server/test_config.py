@@ -191,7 +191,7 @@ def test_the_environment_wins_over_the_file(file: Path) -> None:
     assert (loaded.server.http_port, loaded.server.host) == (8081, "::1")
     assert loaded.server.extra_http_ports == [8887, 8888]
     assert loaded.sip.listen == ["udp:127.0.0.1:5070", "tcp:127.0.0.1:5070"]
-    assert loaded.sip.our_domain == "pbx.example.com"
+    assert loaded.sip.domain == "pbx.example.com"
     assert (loaded.media.timeout_s, loaded.limits.sessions) == (12.5, 7)
 
 
@@ -232,7 +232,7 @@ def test_the_demo_has_its_extensions_and_services() -> None:
 
 
 def test_the_demo_takes_ipv6() -> None:
-    assert config.dev_config(**{**DEV, "host": "::1"}).sip.our_domain == "[::1]"
+    assert app.domain_of(config.dev_config(**{**DEV, "host": "::1"})) == "[::1]"
 
 
 @pytest.mark.parametrize(
@@ -248,20 +248,6 @@ def test_a_fault_of_the_demo_names_the_option(option: str, value: object, fault:
     with pytest.raises(ConfigError) as refused:
         config.dev_config(**{**DEV, option: value})
     assert fault in str(refused.value)
-
-
-@pytest.mark.parametrize(
-    ("sip", "domain"),
-    [
-        ({}, "127.0.0.1"),
-        ({"listen": ["udp:[::]:5060"]}, "[::1]"),
-        ({"listen": ["tcp:192.0.2.4:5060"]}, "192.0.2.4"),
-        ({"advertised_host": "203.0.113.7"}, "203.0.113.7"),
-        ({"advertised_host": "203.0.113.7", "domain": "pbx.example"}, "pbx.example"),
-    ],
-)
-def test_our_domain(sip: dict[str, Any], domain: str) -> None:
-    assert Config.model_validate({"sip": sip}).sip.our_domain == domain
 
 
 @pytest.mark.parametrize(

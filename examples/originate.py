@@ -1,0 +1,110 @@
+"""Click-to-call: ring one number, on answer another, and join them, by Ringway's REST API.
+
+    python examples/originate.py --token TOKEN 1001 1002
+    python examples/originate.py --token TOKEN --trunk carrier --auto-answer 1001 030123456
+
+Follows the call until it ends; Ctrl-C hangs up. Exit status: 0 when they talked, 1 when not, 2 when the server
+refused it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+import aiohttp
+
+POLL_S = 0.5
+GIVE_UP_AFTER = 3  # tries to create; the Idempotency-Key sees to it that only one of them dials
+
+
+class Refused(Exception):
+    """The server answered with an error; the text is its own."""
+
+
+async def ask(http: aiohttp.ClientSession, method: str, path: str, **kwargs: Any) -> dict[str, Any]:
+    """One request; its decoded answer, or Refused."""
+    async with http.request(method, path, **kwargs) as response:
+        answer: dict[str, Any] = await response.json()
+        if response.status >= 400:
+            raise Refused(f"{response.status} {answer['error_code']}: {answer['message']}")
+        return answer
+
+
+async def create(http: aiohttp.ClientSession, body: dict[str, object]) -> str:
+    """Start the call and return the session's id; asks again, without dialling twice, when the network fails."""
+    headers = {"Idempotency-Key": str(uuid.uuid4())}
+    for attempt in range(1, GIVE_UP_AFTER + 1):
+        try:
+            return str((await ask(http, "POST", "/api/sessions", json=body, headers=headers))["id"])
+        except aiohttp.ClientConnectionError:
+            if attempt == GIVE_UP_AFTER:
+                raise
+            await asyncio.sleep(POLL_S)
+    raise AssertionError("the loop returns or raises")
+
+
+async def follow(http: aiohttp.ClientSession, session: str) -> int:
+    """Tell what happens until the session has ended; how long they talked, in seconds."""
+    talked = -1
+    while True:
+        active = await ask(http, "GET", "/api/sessions", params={"top": "1000"})
+        call = (await ask(http, "GET", f"/api/sessions/{session}"))["calls"][-1]
+        if call["talking_time"] != talked:
+            talked = call["talking_time"]
+            print(f"{call['caller']} -> {call['callee']}: {talked} s", flush=True)
+        if all(item["id"] != session for item in active["items"]):
+            return talked
+        await asyncio.sleep(POLL_S)
+
+
+async def run(options: argparse.Namespace) -> int:
+    """The whole programme; its exit status."""
+    body: dict[str, object] = {"caller": options.caller, "callee": options.callee, "send_sdp": True}
+    if options.trunk:
+        body["trunk"] = options.trunk
+    if options.name:
+        body["caller_display_name"] = options.name
+    if options.auto_answer:
+        body |= {"additional_header": "ANSWER_MODE", "header_direction": "CALLER"}
+    headers = {"Authorization": f"Bearer {options.token}"}
+    async with aiohttp.ClientSession(options.url, headers=headers) as http:
+        try:
+            session = await create(http, body)
+            print(f"session {session}", flush=True)
+            try:
+                return 0 if await follow(http, session) > 0 else 1
+            except asyncio.CancelledError:
+                await ask(http, "POST", f"/api/sessions/{session}/destroy")
+                raise
+        except Refused as refused:
+            print(refused, file=sys.stderr)
+            return 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Read the command line and run."""
+    parser = argparse.ArgumentParser(description="Ring one number, on answer another, and join them.")
+    parser.add_argument("caller", help="rung first, such as 1001")
+    parser.add_argument("callee", help="rung once the caller has answered")
+    parser.add_argument("--url", default="http://127.0.0.1:8080", help="where Ringway's API is")
+    parser.add_argument("--token", default=os.environ.get("RINGWAY_TOKEN", ""), help="or the variable RINGWAY_TOKEN")
+    parser.add_argument("--trunk", help="trunk to use for what is not an extension")
+    parser.add_argument("--name", help="display name that the callee sees")
+    parser.add_argument("--auto-answer", action="store_true", help="ask the caller's phone to answer by itself")
+    try:
+        return asyncio.run(run(parser.parse_args(arguments)))
+    except KeyboardInterrupt:
+        return 1
+    except aiohttp.ClientConnectionError as error:
+        print(f"no answer from the server: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,204 @@
+"""The composition root: all real parts on loopback, started and stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+
+from server import app, config
+from server.app import Server
+from server.config import Config
+from server.errors import ConfigError, StartError
+
+TOKEN = "token-of-these-tests"
+LOOPBACK = ["udp:127.0.0.1:0", "tcp:127.0.0.1:0"]
+
+
+def settings(**sections: Any) -> Config:
+    """A configuration on free ports of the loopback, with extension 1001 and a trunk that is not there."""
+    raw: dict[str, Any] = {
+        "server": {"http_port": 0},
+        "sip": {"listen": LOOPBACK},
+        "media": {"ports": "21000-21099"},
+        "extensions": [{"number": "1001", "password": "secret"}],
+        "trunks": [{"name": "carrier", "hosts": ["sip:127.0.0.1:9"], "options_interval_s": 0}],
+        "routes": [{"pattern": "0.", "trunks": [{"trunk": "carrier"}]}],
+        "tokens": [{"name": "boss", "token": TOKEN, "role": "admin"}],
+    }
+    return Config.model_validate({**raw, **sections})
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    """A server that runs."""
+    server = Server(settings())
+    await server.start()
+    yield server
+    await server.stop()
+
+
+async def ask(server: Server, method: str, path: str, body: object = None) -> tuple[int, Any]:
+    """Status and answer of the API."""
+    url = f"http://127.0.0.1:{server.http_ports[0]}{path}"
+    async with (
+        aiohttp.ClientSession(headers={"Authorization": f"Bearer {TOKEN}"}) as session,
+        session.request(method, url, json=body) as response,
+    ):
+        return response.status, await response.json()
+
+
+async def test_it_answers_http_and_sip(server: Server) -> None:
+    assert await ask(server, "GET", "/readyz") == (200, {"status": "ready"})
+    assert await ask(server, "GET", "/api/sessions") == (200, {"count": 0, "items": []})
+    udp = next(listen for listen in server.sip_addresses if listen.transport == "UDP")
+    answer = await asyncio.to_thread(_options, udp.port)
+    assert answer.startswith("SIP/2.0 200 ")
+
+
+def _options(port: int) -> str:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
+        phone.bind(("127.0.0.1", 0))
+        phone.settimeout(5)
+        here = f"127.0.0.1:{phone.getsockname()[1]}"
+        request = (
+            f"OPTIONS sip:127.0.0.1:{port} SIP/2.0\r\nVia: SIP/2.0/UDP {here};branch=z9hG4bK1;rport\r\n"
+            f"Max-Forwards: 70\r\nFrom: <sip:t@{here}>;tag=1\r\nTo: <sip:127.0.0.1>\r\nCall-ID: a@{here}\r\n"
+            "CSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
+        )
+        phone.sendto(request.encode(), ("127.0.0.1", port))
+        return phone.recv(65536).decode()
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "code"),
+    [
+        ({"caller": "1001", "callee": "1001"}, 404, "NOT_REGISTERED"),
+        ({"caller": "999", "callee": "1001"}, 404, "NO_ROUTE"),
+        ({"caller": "0301", "callee": "1001", "trunk": "none"}, 404, "UNKNOWN_TRUNK"),
+        ({"caller": "600", "callee": "1001"}, 400, "BAD_REQUEST"),
+        ({"caller": "sip:[", "callee": "1001"}, 400, "BAD_REQUEST"),
+        ({"caller": "0301", "callee": "0302", "target_extension_number": "77"}, 400, "BAD_REQUEST"),
+    ],
+)
+async def test_what_cannot_be_dialled_is_refused_with_its_reason(
+    server: Server, fields: dict[str, str], status: int, code: str
+) -> None:
+    answer = await ask(server, "POST", "/api/sessions", {"send_sdp": True, **fields})
+    assert (answer[0], answer[1]["error_code"]) == (status, code)
+    dry = await ask(server, "POST", "/api/sessions?dry_run=1", {"send_sdp": True, **fields})
+    assert (dry[0], dry[1]["error_code"]) == (status, code)
+
+
+async def test_a_dry_run_shows_both_invites_and_sends_nothing(server: Server) -> None:
+    body = {"caller": "0301", "callee": "0302", "send_sdp": True, "trunk": "carrier", "rewrite_from": "4930999"}
+    status, report = await ask(server, "POST", "/api/sessions?dry_run=1", body)
+    assert status == 200, report
+    assert [(leg["role"], leg["trunk"]) for leg in report["legs"]] == [("CALLER", "carrier"), ("CALLEE", "carrier")]
+    for leg in report["legs"]:
+        assert leg["invite"].startswith("INVITE sip:030")
+        assert "sip:4930999@" in leg["invite"]
+        assert any("rewrite_from" in header["rule"] for header in leg["headers"])
+    assert (await ask(server, "GET", "/api/sessions"))[1]["count"] == 0
+
+
+async def test_counts_are_for_admins(server: Server) -> None:
+    status, counts = await ask(server, "GET", "/debug/counts")
+    assert status == 200
+    assert counts["sessions"] == 0
+
+
+async def test_stopping_leaves_no_task_and_no_port() -> None:
+    before = asyncio.all_tasks()
+    first = Server(settings())
+    await first.start()
+    port = first.http_ports[0]
+    udp = first.sip_addresses[0].port
+    await first.stop()
+    assert asyncio.all_tasks() == before
+    again = Server(settings(server={"http_port": port}, sip={"listen": [f"udp:127.0.0.1:{udp}"]}))
+    await again.start()
+    await again.stop()
+
+
+async def test_more_http_ports_serve_the_same() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        extra = free.getsockname()[1]
+    server = Server(settings(server={"http_port": 0, "extra_http_ports": [extra]}))
+    await server.start()
+    try:
+        assert server.http_ports[1] == extra
+        server.http_ports = server.http_ports[1:]
+        assert (await ask(server, "GET", "/healthz"))[0] == 200
+    finally:
+        await server.stop()
+
+
+async def test_a_port_in_use_is_named_and_nothing_stays_open() -> None:
+    before = asyncio.all_tasks()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(StartError, match=f"HTTP cannot listen on 127.0.0.1 port {port}: the port is in use"):
+            await Server(settings(server={"http_port": port})).start()
+        with pytest.raises(StartError, match=f"SIP cannot listen on .*tcp:127.0.0.1:{port}: the port is in use"):
+            await Server(settings(sip={"listen": [f"tcp:127.0.0.1:{port}"]})).start()
+    assert asyncio.all_tasks() == before
+
+
+async def test_an_address_of_another_machine_is_named() -> None:
+    with pytest.raises(StartError, match="this machine has no such address"):
+        await Server(settings(sip={"listen": ["udp:192.0.2.1:5060"]})).start()
+
+
+def test_a_faulty_trunk_is_named_by_its_key() -> None:
+    faulty = settings(trunks=[{"name": "carrier", "hosts": ["sip:ok.example", "tel:1"]}])
+    with pytest.raises(ConfigError) as refused:
+        app.trunks_of(faulty)
+    assert "trunks[0].hosts[1] (carrier)" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("sip", "domain"),
+    [
+        ({"listen": LOOPBACK}, "127.0.0.1"),
+        ({"listen": ["udp:[::1]:5060"]}, "[::1]"),
+        ({"advertised_host": "203.0.113.7"}, "203.0.113.7"),
+        ({"advertised_host": "203.0.113.7", "domain": "pbx.example"}, "pbx.example"),
+    ],
+)
+def test_our_domain(sip: dict[str, Any], domain: str) -> None:
+    assert app.domain_of(Config.model_validate({"sip": sip})) == domain
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_all_addresses_are_never_told_to_others(host: str) -> None:
+    assert app.own_address(host) not in ("0.0.0.0", "::", "")
+
+
+def test_media_is_told_where_others_reach_it() -> None:
+    plain = app.media_config(settings())
+    assert (plain.bind_host, plain.advertised_host) == ("127.0.0.1", "127.0.0.1")
+    behind_nat = app.media_config(settings(sip={"listen": ["udp:10.0.0.5:5060"], "advertised_host": "203.0.113.7"}))
+    assert (behind_nat.bind_host, behind_nat.advertised_host) == ("10.0.0.5", "203.0.113.7")
+    named = app.media_config(settings(sip={"listen": ["udp:10.0.0.5:5060"], "advertised_host": "pbx.example"}))
+    assert named.advertised_host == "10.0.0.5"
+    own = app.media_config(settings(media={"bind_host": "10.0.0.6", "advertised_host": "203.0.113.8"}))
+    assert (own.bind_host, own.advertised_host) == ("10.0.0.6", "203.0.113.8")
+
+
+def test_credentials_are_for_our_realm_alone() -> None:
+    book = app.Ha1Book("pbx", [("1001", "secret")])
+    assert book.ha1("1001", "pbx", "MD5") == "fcc7882872e74678a138d179252ce3f0"
+    assert book.ha1("1001", "other", "MD5") is None
+    assert book.ha1("1002", "pbx", "SHA-256") is None
+    assert book.ha1("1001", "pbx", "SHA-512") is None
+
+
+def test_a_number_may_lead_to_a_service_by_name() -> None:
+    plan = app.dial_plan(settings(numbers=[{"number": "49309", "to": "tone"}]), lambda _name: None)
+    assert plan.services["tone"] == "tone"
+    assert config.SERVICES == {"600": "echo", "601": "tone"}
