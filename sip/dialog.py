@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from .headers import Address
+from .headers import Address, Headers
 from .message import Request
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ __all__ = ["Dialog"]
 
 MAX_ROUTES: Final = 32
 "Record-Routes taken from a peer; each is sent back in every request of the dialog."
+
+_FIRST: Final = ["max-forwards", "from", "to", "call-id", "cseq"]
 
 
 class Dialog:
@@ -187,26 +189,31 @@ class Dialog:
         body: bytes,
         content_type: str | None,
     ) -> Request:
-        lines = [
-            ("Max-Forwards", "70"),
-            ("From", self.local),
-            ("To", self.remote),
-            ("Call-ID", self.call_id),
-            ("CSeq", f"{cseq} {method}"),
-        ]
+        # These five are whole as they stand: names and tags as a parser let them through, and numbers of ours.
+        fields = Headers.from_lines(
+            _FIRST.copy(),
+            [
+                "Max-Forwards: 70",
+                f"From: {self.local}",
+                f"To: {self.remote}",
+                f"Call-ID: {self.call_id}",
+                f"CSeq: {cseq} {method}",
+            ],
+        )
         uri = self.remote_target
         if self.routes:
             if self._request_uri is None:
-                lines.append(("Route", ", ".join(self.routes)))
+                fields.add("Route", ", ".join(self.routes))
             else:  # A strict router as RFC 2543 had them: it takes the next route from the end of the list.
                 uri = self._request_uri
-                lines.append(("Route", ", ".join((*self.routes[1:], f"<{self.remote_target}>"))))
+                fields.add("Route", ", ".join((*self.routes[1:], f"<{self.remote_target}>")))
         if method == "INVITE":
-            lines.append(("Contact", self.contact))
-        lines.extend(headers)
+            fields.add("Contact", self.contact)
+        for name, value in headers:
+            fields.add(name, value)
         if content_type is not None:
-            lines.append(("Content-Type", content_type))
-        return Request(method, uri, lines, body)
+            fields.add("Content-Type", content_type)
+        return Request(method, uri, fields, body)
 
 
 def _target_of(message: Message) -> str | None:
