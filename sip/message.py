@@ -26,7 +26,7 @@ __all__ = [
     "salvage",
 ]
 
-MAX_LINES: Final = 256  # header lines; RFC 4475's longest has 50
+MAX_LINES: Final = 256  # lines of a head, folded ones counted; RFC 4475's longest has 50
 
 _SINGLE: Final = (
     "from",
@@ -175,10 +175,12 @@ def parse_message(data: bytes, *, stream: bool = False) -> Request | Response:
 
 
 def _parse_head(head: str, data: bytes, body_start: int, stream: bool) -> Request | Response:
-    lines = head.split("\r\n")
+    lines = head.split("\r\n", MAX_LINES)
     # One glance tells that there are neither folds by tab, nor NUL, nor bare CR and LF; else look closely.
     if not "".join(lines).isprintable():
         _check_octets(lines)
+    if len(lines) > MAX_LINES:
+        raise ParseError("Too many header lines", 513)
     message = _parse_start(lines.pop(0))
     known = CANONICAL_NAMES.get
     names: list[str] = []
@@ -194,8 +196,6 @@ def _parse_head(head: str, data: bytes, body_start: int, stream: bool) -> Reques
         names.append(name)
         if name not in first:
             first[name] = value.strip(" \t")
-    if len(names) > MAX_LINES:
-        raise ParseError("Too many header lines", 513)
     if len(names) != len(first):
         _check_repetitions(names)
     headers = message.headers = Headers.from_lines(names, lines)

@@ -11,10 +11,15 @@ from .views import MAX_HEAD, MAX_MESSAGE
 
 __all__ = ["HALF_MESSAGE_S", "MAX_BODY", "MAX_HEAD", "KeepAlive", "MessageStream"]
 
-MAX_BODY: Final = MAX_MESSAGE - MAX_HEAD  # octets: what a stream carries is no larger than what a datagram may
-HALF_MESSAGE_S: Final = 16.0  # from a message's first octet to its last; a phone on a bad line needs a few seconds
+MAX_BODY: Final = (
+    MAX_MESSAGE - MAX_HEAD
+)  # octets: what a stream carries is no larger than what a datagram may
+HALF_MESSAGE_S: Final = (
+    16.0  # from a message's first octet to its last; a phone on a bad line needs a few seconds
+)
 PING_GAP_S: Final = 1.0  # between the halves of a ping; two CRLFs further apart are two pongs
 
+_BLANK = re.compile(rb"(?:\r\n)++").match
 _LENGTH = re.compile(rb"\r\n(?:content-length|l)[ \t]*:((?:[^\r\n]+|\r\n[ \t])*)", re.IGNORECASE).findall
 
 
@@ -85,9 +90,8 @@ class MessageStream:
     def _skip_blank(self, now: float) -> bool:
         """Drop CRLFs between messages, noting pings. False if only half a CRLF is left."""
         buffer = self._buffer
-        count = 0
-        while buffer.startswith(b"\r\n", 2 * count):
-            count += 1
+        blank = _BLANK(buffer)
+        count = blank.end() // 2 if blank else 0
         if count:
             del buffer[: 2 * count]
             if self._half_ping_at is not None and now <= self._half_ping_at + PING_GAP_S:
