@@ -89,12 +89,13 @@ $(VENV)/bin/python:
 define install
 	@echo "installing $(1) into $(VENV)"
 	@if uv --version >/dev/null 2>&1; then \
-		uv pip install -q --python $(BIN)/python --require-hashes $(addprefix -r ,$(1)); \
+		uv pip install -q --python $(BIN)/python --compile-bytecode --require-hashes $(addprefix -r ,$(1)); \
 		uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .; \
 	else \
 		$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes $(addprefix -r ,$(1)); \
 		$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .; \
 	fi
+	@$(BIN)/python -m compileall -q sip media signalling server
 	@touch $@
 endef
 

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated
 
-import structlog
 from pydantic import BaseModel, ConfigDict, Field
 
 from signalling import DryRun, OriginateRequest, SignallingError, UnknownSession, may_see
@@ -17,8 +16,6 @@ from ..fields import Printable
 from .idempotency import MAX_KEY_LENGTH, IdempotencyStore
 from .live import CallView, LiveSessions, SessionView
 from .openapi import Call, Dialect, Header, operation, operations_of
-
-log = structlog.get_logger("server.api.pbx")
 
 TAG = "PBX call sessions"
 MAX_ID = 128  # characters; longer than any id that we give
@@ -229,7 +226,6 @@ class PbxApi:
                 session = await self._live.originate(request, principal)
             except SignallingError as error:
                 raise refused(error) from error
-            log.info("session_created", session=session.id, by=principal.name)
             return SessionId(id=session.id)
 
         if key is None:
