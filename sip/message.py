@@ -176,11 +176,11 @@ def parse_message(data: bytes, *, stream: bool = False) -> Request | Response:
 
 def _parse_head(head: str, data: bytes, body_start: int, stream: bool) -> Request | Response:
     lines = head.split("\r\n", MAX_LINES)
+    if len(lines) > MAX_LINES:
+        raise ParseError("Too many header lines", 513)
     # One glance tells that there are neither folds by tab, nor NUL, nor bare CR and LF; else look closely.
     if not "".join(lines).isprintable():
         _check_octets(lines)
-    if len(lines) > MAX_LINES:
-        raise ParseError("Too many header lines", 513)
     message = _parse_start(lines.pop(0))
     known = CANONICAL_NAMES.get
     names: list[str] = []
