@@ -41,6 +41,7 @@ class OutgoingCall:
 
     __slots__ = (
         "_authorize",
+        "_call",
         "_core",
         "_early",
         "_reason",
@@ -66,6 +67,7 @@ class OutgoingCall:
         "cancel() was called in time."
         self._core = core
         self._authorize = authorize
+        self._call: Call | None = None
         self._early: dict[str, EarlyDialog] = {}
         self._reason: str | None = None
         self._tries = 0
@@ -89,8 +91,11 @@ class OutgoingCall:
     def cancel(self, now: float, reason: str | None = None) -> None:
         """Give up; `reason` is the value of a Reason header. Failed(cause="cancelled") follows in any case.
 
-        A 2xx that crosses the CANCEL is ACKed and its dialog ended by BYE. Nothing when over.
+        A 2xx that crosses the CANCEL is ACKed and its dialog ended by BYE. So is a call that was Answered already,
+        with Ended instead: who posts events to a queue need not know which came first. Nothing after Failed.
         """
+        if self._call is not None:
+            self._call.bye(now, reason)
         if self.over or self.cancelled or self._transaction is None:
             return
         self.cancelled = True
@@ -181,7 +186,7 @@ class OutgoingCall:
         if early is not None:
             dialog.remote_cseq = early.cseq
             sdp = sdp or early.sdp
-        call = Call(
+        call = self._call = Call(
             self._core,
             dialog,
             self.flow,

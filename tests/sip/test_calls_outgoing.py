@@ -223,9 +223,25 @@ def test_a_callee_that_never_ends_a_cancelled_invite_is_given_up(us: Us, peer: P
     nothing_left(us)
 
 
-def test_cancel_after_the_answer_does_nothing(us: Us, peer: Peer) -> None:
+def test_cancel_after_the_answer_hangs_up(us: Us, peer: Peer) -> None:
     outgoing = us.invite()
     peer.respond(peer.get_request("INVITE"), 200, ANSWER)
+    us.sent()
+    outgoing.cancel(us.now, "SIP;cause=487")
+    assert not outgoing.cancelled
+    us.take(Answered)
+    bye = peer.get_request("BYE")
+    assert bye.get("Reason") == "SIP;cause=487"
+    outgoing.cancel(us.now)
+    peer.respond(bye, 200)
+    assert us.take(Ended).by == "local"
+    outgoing.cancel(us.now)
+    assert us.seen() == []
+
+
+def test_cancel_after_a_refusal_does_nothing(us: Us, peer: Peer) -> None:
+    outgoing = us.invite()
+    peer.respond(peer.get_request("INVITE"), 486)
     us.sent()
     outgoing.cancel(us.now)
     assert us.seen() == []
