@@ -63,10 +63,17 @@ from .outgoing import (
 from .registrar import REGISTRAR_EXTENSIONS, Binding, Registrar, RegistrarLimits
 from .registration import Registration, RegistrationConfig, RegistrationState
 from .resolver import ResolveError
-from .stack import SipStack, StackLimits
+from .stack import DialogUser, SipStack, StackLimits, StackUser
 from .text import without_controls
-from .timers import Timers
-from .transactions import ClientTransaction, Failure, ServerTransaction
+from .timers import TimerQueue, Timers
+from .transactions import (
+    ClientTransaction,
+    ClientUser,
+    Failure,
+    ServerTransaction,
+    ServerUser,
+    TransactionError,
+)
 from .transport.base import Flow, Listen, TransportLimits
 from .trunk import (
     CallRate,
@@ -105,8 +112,10 @@ __all__ = [
     "CallStateError",
     "Cancelled",
     "ClientTransaction",
+    "ClientUser",
     "Confirmed",
     "Dialog",
+    "DialogUser",
     "DigestClient",
     "DigestServer",
     "Ended",
@@ -146,11 +155,15 @@ __all__ = [
     "Rewrites",
     "Ringing",
     "ServerTransaction",
+    "ServerUser",
     "SipEndpoint",
     "SipError",
     "SipStack",
     "StackLimits",
+    "StackUser",
+    "TimerQueue",
     "Timers",
+    "TransactionError",
     "TransportLimits",
     "TrunkConfig",
     "TrunkHealth",

@@ -68,7 +68,7 @@ class StackLimits:
     """What peers may cost us."""
 
     transactions: int = 100_000
-    "Client and server transactions together; beyond, requests outside dialogs get 503. About 1 KB each."
+    "Client and server transactions together; beyond, requests outside dialogs get 503. About 1.5 KB each."
     in_dialog_reserve: int = 20_000
     "More than that for requests inside dialogs, so that calls can still be ended."
     retry_after_s: int = 5
