@@ -119,7 +119,7 @@ class PortPool:
 
 
 def disconnect(connected: socket.socket) -> None:
-    """Undo `connect` of a UDP socket, which keeps its bound port. Linux; raises OSError."""
+    """Undo `connect` of a UDP socket, which keeps the port it was bound to by number. Linux; raises OSError."""
     # connect(2): a sockaddr whose family is AF_UNSPEC dissolves the association. Python cannot say that.
     null = bytes(28)  # as long as sockaddr_in6; AF_UNSPEC is 0
     if _libc().connect(connected.fileno(), null, len(null)) != 0:
