@@ -19,7 +19,7 @@ import pytest
 from .network import Network, can_make_namespaces
 from .program import absent
 
-SCENE_LIMIT_S = 45.0
+SCENE_LIMIT_S = 60.0
 AT_ONCE = 8  # scenes; more would starve the phones of a two-core machine of time to speak
 
 StageT = TypeVar("StageT")
@@ -55,19 +55,25 @@ class Scenes(Generic[StageT]):
         return list(self._scenes)
 
     def play(
-        self, request: pytest.FixtureRequest, stage: Callable[[], AbstractAsyncContextManager[StageT]]
+        self,
+        request: pytest.FixtureRequest,
+        stage: Callable[[], AbstractAsyncContextManager[StageT]],
+        at_once: int = AT_ONCE,
     ) -> dict[str, Outcome]:
-        """Set the stage, play those scenes of the module that pytest has selected, clear the stage."""
+        """Set the stage, play those scenes of the module that pytest has selected, clear the stage.
+
+        They begin in the order in which they were added, `at_once` at a time.
+        """
         own = [item for item in request.session.items if item.path == request.path]
         selected = " ".join(item.name for item in own)
         names = [name for name in self._scenes if f"[{name}]" in selected]
-        return asyncio.run(self._play_all(names, stage), debug=True)
+        return asyncio.run(self._play_all(names, stage, at_once), debug=True)
 
     async def _play_all(
-        self, names: list[str], make_stage: Callable[[], AbstractAsyncContextManager[StageT]]
+        self, names: list[str], make_stage: Callable[[], AbstractAsyncContextManager[StageT]], at_once: int
     ) -> dict[str, Outcome]:
         async with make_stage() as stage:
-            places = asyncio.Semaphore(AT_ONCE)
+            places = asyncio.Semaphore(at_once)
             outcomes = await asyncio.gather(*(self._play(self._scenes[name], stage, places) for name in names))
             return dict(zip(names, outcomes, strict=True))
 

@@ -168,10 +168,10 @@ async def heard_each_other(first: Baresip, talk: Talk, second: Baresip, other: T
 
 
 @asynccontextmanager
-async def stage_with_server(folder: Path, settings: Settings) -> AsyncIterator[Stage]:
+async def stage_with_server(folder: Path, settings: Settings, *, development: bool = True) -> AsyncIterator[Stage]:
     """A network, a capture of its SIP and a server, which at the end must stop cleanly."""
     async with own_network() as network:
-        server = await Server.start(network, folder / "server", settings)
+        server = await Server.start(network, folder / "server", settings, development=development)
         try:
             capture = Capture(network, [server.sip_port])
         except PermissionError:
