@@ -38,6 +38,7 @@ _SINGLE: Final = (
     "max-forwards",
     "expires",
 )
+_PRINTABLE: Final = bytes(octet for octet in range(256) if octet >= 0x20 and octet != 0x7F)
 _LONG_NAMES: Final = {"via": "Via", "from": "From", "to": "To", "call-id": "Call-ID", "cseq": "CSeq"}
 _ANSWERED: Final = frozenset(_LONG_NAMES)
 _BREAKS_LINE: Final = re.compile("[\\x00-\\x20\\x7f]").search
@@ -178,8 +179,8 @@ def _parse_head(head: str, data: bytes, body_start: int, stream: bool) -> Reques
     lines = head.split("\r\n", MAX_LINES)
     if len(lines) > MAX_LINES:
         raise ParseError("Too many header lines", 513)
-    # One glance tells that there are neither folds by tab, nor NUL, nor bare CR and LF; else look closely.
-    if not "".join(lines).isprintable():
+    # Without the printable octets just the CRLFs should be left; if not, look closely for NUL and bare CR and LF.
+    if data[:body_start].translate(None, _PRINTABLE) != b"\r\n" * (len(lines) + 1):
         _check_octets(lines)
     message = _parse_start(lines.pop(0))
     known = CANONICAL_NAMES.get
@@ -292,8 +293,12 @@ def _check_identity(message: Request | Response, views: dict[str, Any], first: d
     kind = first.get("content-type")
     if kind is not None:
         views["content-type"] = MediaType.parse(kind)
-    if "contact" in first:
-        message.contacts  # noqa: B018 -- read for its check
+    contact = first.get("contact")
+    if contact is not None:
+        if "," in contact or contact == "*" or message.headers.names.count("contact") > 1:
+            message.contacts  # noqa: B018 -- read for its check
+        else:
+            views["contact"] = (Address.parse(contact),) if contact else ()
     if "route" in first:
         message.routes  # noqa: B018 -- read for its check
     if "record-route" in first:
