@@ -362,7 +362,8 @@ def _q(contact: Address) -> float:
 
 
 def _contact_value(binding: Binding, now: float) -> str:
-    return f"{binding.contact};expires={max(1, ceil(binding.expires_at - now))}"
+    # A millisecond off: sums of floats may exceed the time granted, and a phone would see 3601 for its 3600.
+    return f"{binding.contact};expires={max(1, ceil(binding.expires_at - now - 0.001))}"
 
 
 def _is_behind_nat(uri: Uri, received: tuple[str, int]) -> bool:

@@ -19,4 +19,4 @@ def refuse_controls(name: str, text: str) -> None:
 
 def without_controls(text: str) -> str:
     """What a peer wrote, made fit for `refuse_controls`: each control character becomes a space, outer ones go."""
-    return text if text.isprintable() else _CONTROL.sub(" ", text).strip()
+    return text if text.isprintable() else _CONTROL.sub(" ", text).strip(" ")

@@ -235,6 +235,13 @@ def test_9_an_hour_is_never_too_brief() -> None:
     assert phones.send("<sip:a@h>;expires=3600").status == 200
 
 
+@given(st.floats(min_value=0.0, max_value=1e9))
+def test_9_the_time_granted_is_told_exactly_at_any_instant(now: float) -> None:
+    phones = Phones()
+    phones.now = now
+    assert granted(phones.send("<sip:a@h>;expires=3600")) == {"sip:a@h": "3600"}
+
+
 def test_9_bindings_expire_by_deadline(phones: Phones) -> None:
     phones.send("<sip:a@h>;expires=100, <sip:b@h>;expires=200")
     assert phones.registrar.deadline == 1100.0
