@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,7 @@ from .baresip import G722, OPUS, PCMA, PCMU, Baresip, Codec
 from .capture import Seen
 from .rtp_tap import RtpTap
 from .scenes import Outcome, Scenes
+from .server import Server
 from .settings import Settings
 from .stage import HEARD_SHARE, Cast, Stage, heard_each_other, meet, part, stage_with_server, tone_of
 
@@ -264,6 +266,22 @@ def _first_invites(stage: Stage, **wanted: object) -> list[Seen]:
     seen = stage.capture.find(method="INVITE", **wanted)
     first = [one for one in seen if "tag=" not in one.header("To")]
     return [one for one in first if one.header("Authorization")] or first
+
+
+@scenes.add
+async def a_server_that_stops_ends_its_calls(stage: Stage) -> None:
+    """A server of its own: on SIGTERM it says BYE to both sides and ends with status 0."""
+    server = await Server.start(stage.network, stage.place_for("stopping"), Settings().add_extensions(1001, 60))
+    own_stage = replace(stage, server=server)
+    try:
+        async with own_stage.cast() as cast:
+            alice, bob = await cast.phones(2)
+            talk, other = await meet(alice, bob)
+            stopping = asyncio.create_task(server.stop())
+            await asyncio.gather(alice.talk_ends(talk), bob.talk_ends(other))
+            await stopping
+    finally:
+        server.program.kill()
 
 
 @pytest.mark.parametrize("name", scenes.names())
