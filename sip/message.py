@@ -179,7 +179,7 @@ def _parse_head(head: str, data: bytes, body_start: int, stream: bool) -> Reques
     lines = head.split("\r\n", MAX_LINES)
     if len(lines) > MAX_LINES:
         raise ParseError("Too many header lines", 513)
-    # Without the printable octets just the CRLFs should be left; if not, look closely for NUL and bare CR and LF.
+    # Without the printable octets just the CRLFs should be left; if not, look for NUL and bare CR and LF.
     if data[:body_start].translate(None, _PRINTABLE) != b"\r\n" * (len(lines) + 1):
         _check_octets(lines)
     message = _parse_start(lines.pop(0))
