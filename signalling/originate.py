@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sip import AutoAnswer, Binding, CallIntent, ParseError, Rewrites, Uri
+from sip import AutoAnswer, Binding, CallIntent, Flow, ParseError, ResolveError, Rewrites, Uri
 
 from .conversation import Conversation
 from .dialing import (
@@ -20,9 +20,9 @@ from .dialing import (
     invite_for,
     plan_for,
 )
-from .errors import BadRequest, NotAllowed, NotRegistered, SignallingError
+from .errors import BadRequest, LimitReached, NotAllowed, NotRegistered, SignallingError, TrunkUnavailable
 from .inbound import attend
-from .legs import media_for
+from .legs import MediaError, media_for
 from .routing import Principal, ToExtension, ToService
 from .session import Finished, Session
 
@@ -203,10 +203,11 @@ async def rehearse(switch: Switch, origination: Origination) -> DryRun:
 
 
 async def _rehearse_leg(switch: Switch, role: str, plan: Plan, with_sdp: bool) -> DryRunLeg:
-    stage: Stage = plan.stages[0]
-    destination: Destination = stage.destinations[0]
-    flow = destination.flow or (await switch.sip.flows_to(destination.next_hop))[0]
-    media = media_for(switch.media, bypass=False, codecs=stage.trunk.codecs if stage.trunk else ())
+    stage, destination, flow, unreachable = await _first_reachable(switch, plan)
+    try:
+        media = media_for(switch.media, bypass=False, codecs=stage.trunk.codecs if stage.trunk else ())
+    except MediaError as error:
+        raise LimitReached(str(error), retry_after_s=switch.limits.retry_after_s) from error
     try:
         body = media.create_offer().encode() if with_sdp else b""
     finally:
@@ -214,16 +215,37 @@ async def _rehearse_leg(switch: Switch, role: str, plan: Plan, with_sdp: bool) -
     built = invite_for(switch, stage, destination, flow, body, reasons=True)
     request = built.request
     via = f"SIP/2.0/{flow.transport} {flow.sent_by};branch={switch.sip.stack.new_branch()}"
-    request.headers.insert("Via", via if flow.reliable else f"{via};rport")
+    via = via if flow.reliable else f"{via};rport"
+    request.headers.insert("Via", via)
     return DryRunLeg(
         role=role,
         trunk=stage.trunk.name if stage.trunk else None,
         why=stage.why,
         invite=request.to_bytes().decode("utf-8", "replace"),
-        headers=tuple((reason.header, reason.value, reason.rule) for reason in built.reasons),
-        why_not=plan.skipped,
-        also=tuple(str(other.uri) for other in stage.destinations[1:]),
+        headers=(
+            ("Via", via, f"the {flow.transport} address of this server that the other side sees"),
+            *((reason.header, reason.value, reason.rule) for reason in built.reasons),
+            ("Content-Length", str(len(body)), "bytes of the body"),
+        ),
+        why_not=plan.skipped + unreachable,
+        also=tuple(str(other.uri) for other in stage.destinations if other is not destination),
     )
+
+
+async def _first_reachable(switch: Switch, plan: Plan) -> tuple[Stage, Destination, Flow, tuple[tuple[str, str], ...]]:
+    """Where the first INVITE would go, and what was passed over since its host has no address."""
+    unreachable: list[tuple[str, str]] = []
+    for stage in plan.stages:
+        for destination in stage.destinations:
+            if destination.flow is not None:
+                return stage, destination, destination.flow, tuple(unreachable)
+            try:
+                flows = await switch.sip.flows_to(destination.next_hop)
+            except ResolveError as error:
+                unreachable.append((stage.trunk.name if stage.trunk else stage.name, str(error)))
+            else:
+                return stage, destination, flows[0], tuple(unreachable)
+    raise TrunkUnavailable("; ".join(f"{name}: {why}" for name, why in unreachable))
 
 
 def may_see(principal: Principal, owner: str | None) -> bool:

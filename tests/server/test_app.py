@@ -20,14 +20,17 @@ LOOPBACK = ["udp:127.0.0.1:0", "tcp:127.0.0.1:0"]
 
 
 def settings(**sections: Any) -> Config:
-    """A configuration on free ports of the loopback, with extension 1001 and a trunk that is not there."""
+    """Free ports of the loopback without IPv6, extension 1001, a trunk that does not answer, one out of reach."""
     raw: dict[str, Any] = {
         "server": {"http_port": 0},
         "sip": {"listen": LOOPBACK},
         "media": {"ports": "21000-21099"},
         "extensions": [{"number": "1001", "password": "secret"}],
-        "trunks": [{"name": "carrier", "hosts": ["sip:127.0.0.1:9"], "options_interval_s": 0}],
-        "routes": [{"pattern": "0.", "trunks": [{"trunk": "carrier"}]}],
+        "trunks": [
+            {"name": "carrier", "hosts": ["sip:127.0.0.1:9"], "options_interval_s": 0},
+            {"name": "lost", "hosts": ["sip:[::1]:9"], "options_interval_s": 0},
+        ],
+        "routes": [{"pattern": "0.", "trunks": [{"trunk": "carrier", "priority": 2}, {"trunk": "lost"}]}],
         "tokens": [{"name": "boss", "token": TOKEN, "role": "admin"}],
     }
     return Config.model_validate({**raw, **sections})
@@ -103,7 +106,34 @@ async def test_a_dry_run_shows_both_invites_and_sends_nothing(server: Server) ->
         assert leg["invite"].startswith("INVITE sip:030")
         assert "sip:4930999@" in leg["invite"]
         assert any("rewrite_from" in header["rule"] for header in leg["headers"])
+        explained = {header["header"] for header in leg["headers"]} - {"Request-URI"}
+        head = leg["invite"].partition("\r\n\r\n")[0].split("\r\n")[1:]
+        assert explained == {line.partition(":")[0] for line in head}
     assert (await ask(server, "GET", "/api/sessions"))[1]["count"] == 0
+
+
+async def test_a_dry_run_passes_over_what_has_no_address_and_says_so(server: Server) -> None:
+    body = {"caller": "0301", "callee": "0302", "send_sdp": True}
+    status, report = await ask(server, "POST", "/api/sessions?dry_run=1", body)
+    assert status == 200, report
+    assert report["legs"][0]["trunk"] == "carrier"
+    assert report["legs"][0]["why_not"] == [{"trunk": "lost", "reason": "no way to reach any of its addresses"}]
+    status, report = await ask(server, "POST", "/api/sessions?dry_run=1", {**body, "trunk": "lost"})
+    assert (status, report["error_code"]) == (503, "TRUNK_UNAVAILABLE")
+
+
+async def test_a_dry_run_without_a_free_port_is_503() -> None:
+    server = Server(settings(media={"ports": "21000-21001"}))
+    await server.start()
+    try:
+        assert server.parts is not None
+        leg = server.parts.media.create_leg()
+        body = {"caller": "0301", "callee": "0302", "send_sdp": True, "trunk": "carrier"}
+        status, report = await ask(server, "POST", "/api/sessions?dry_run=1", body)
+        assert (status, report["error_code"]) == (503, "LIMIT_REACHED")
+        leg.close()
+    finally:
+        await server.stop()
 
 
 async def test_counts_are_for_admins(server: Server) -> None:
