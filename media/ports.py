@@ -14,7 +14,7 @@ from .errors import NoPortsLeft
 
 REST_S = 2.0  # a freed pair rests, so that late packets of its last call do not reach the next one
 BUSY_REST_S = 30.0  # a pair that another program holds is tried again after this
-RTP_BUFFER = 64 * 1024  # octets, about 90 packets of G.711: after a stall, older audio is of no use
+RTP_BUFFER = 64 * 1024  # octets, 1 to 3 s of G.711 by what a driver allocates a packet; older audio is of no use
 RTCP_BUFFER = 8 * 1024
 
 CAN_DISCONNECT = sys.platform == "linux"
