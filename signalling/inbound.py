@@ -277,7 +277,7 @@ def check_request(request: Request) -> None:
     """What RFC 3261 §8.2 asks of every request before its method is looked at. Raises Refused."""
     if request.target.scheme not in ("sip", "sips", "tel"):
         raise Refused(416)
-    known = SUPPORTED_BY_REGISTRAR if request.method == "REGISTER" else frozenset[str]()
+    known = REGISTRAR_EXTENSIONS if request.method == "REGISTER" else ()
     demanded = [*request.require, *_list(request, "Proxy-Require")]
     unsupported = [option for option in demanded if option.lower() not in known]
     if unsupported:
