@@ -193,9 +193,10 @@ class DigestServer:
         One right answer is enough. A count is spent only by a right answer, so nobody can spend another's.
         """
         verdict = _MISSING
+        headers = request.headers
         looked_at = 0
         for name in ("Authorization", "Proxy-Authorization"):
-            for raw in request.headers.get_all(name):
+            for raw in headers.get_all(name) if name in headers else ():
                 looked_at += 1
                 if looked_at > _MAX_ANSWERS:
                     return verdict
@@ -239,8 +240,8 @@ class DigestServer:
         expected = digest_response(
             ha1, algorithm, request.method, encode_text(uri), nonce=nonce, nc=nc, cnonce=encode_text(cnonce)
         )
-        given = encode_text(answer.get("response", "")).lower().encode("latin-1")
-        right = hmac.compare_digest(expected.encode("ascii"), given)
+        given = answer.get("response", "")
+        right = given.isascii() and hmac.compare_digest(expected, given.lower())
         if known is None:
             return Verdict(False, None, False, "unknown user", user)
         if not right:

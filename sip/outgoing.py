@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, NamedTuple
 
-from .caller_id import Rewrites, checked_host, identity_of, sip_uri
+from .caller_id import Identity, Rewrites, checked_host, identity_of, sip_uri
 from .errors import ParseError
 from .grammar import decode_text, encode_text, is_token
 from .headers import CSeq, Headers, canonical_name
@@ -160,15 +160,7 @@ def build_invite(
         ("CSeq", f"{cseq} INVITE"),
         ("Contact", _in_brackets(contact)),
     ]
-    if identity.pai:
-        fields.append(("P-Asserted-Identity", identity.pai))
-    if identity.rpi:
-        fields.append(("Remote-Party-ID", identity.rpi))
-    if identity.privacy:
-        fields.append(("Privacy", identity.privacy))
-    if intent.auto_answer is not None:
-        fields.append(intent.auto_answer.header(f"sip:{domain}"))
-    fields.extend(intent.extra_headers)
+    _add_optional(fields, intent, identity, domain)
     fields.append(("Allow", ALLOW))
     if body:
         fields.append(("Content-Type", "application/sdp"))
@@ -183,6 +175,18 @@ def build_invite(
     if why is None:
         return BuiltInvite(request)
     return BuiltInvite(request, _explained(intent, trunk, request.uri, fields, why, through))
+
+
+def _add_optional(fields: list[tuple[str, str]], intent: CallIntent, identity: Identity, domain: str) -> None:
+    if identity.pai:
+        fields.append(("P-Asserted-Identity", identity.pai))
+    if identity.rpi:
+        fields.append(("Remote-Party-ID", identity.rpi))
+    if identity.privacy:
+        fields.append(("Privacy", identity.privacy))
+    if intent.auto_answer is not None:
+        fields.append(intent.auto_answer.header(f"sip:{domain}"))
+    fields.extend(intent.extra_headers)
 
 
 def _in_brackets(contact: str) -> str:
