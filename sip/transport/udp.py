@@ -2,7 +2,7 @@
 
 The socket is read by `add_reader`, not by a `DatagramTransport`: on asyncio that is a third of the
 cost, on uvloop it is no dearer, and it alone gives batches and the errors that ICMP reports
-(docs/decisions/udp-sockets.md). On Linux the loop watches an epoll that watches the socket, since
+(docs/decisions/0004-udp-by-our-own-sockets.md). On Linux the loop watches an epoll that watches the socket, since
 uvloop stops watching a descriptor for ever once it reports an error.
 """
 
@@ -27,7 +27,8 @@ DENSE_S = 100e-6
 "Between two wake-ups: less means that datagrams are waiting."
 UNREACHABLE = {errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENOPROTOOPT, errno.EPROTO}
 "ICMP errors that end a request (RFC 3261 §18.4); others say nothing about the next datagram."
-# linux/in.h and linux/in6.h; the socket module has no names for them.
+# linux/in.h, linux/in6.h and asm-generic/socket.h; the socket module has no names for them.
+SO_RCVBUFFORCE = 33
 IP_RECVERR = 11
 IPV6_RECVERR = 25
 ERROR_MESSAGES = {(socket.IPPROTO_IP, IP_RECVERR), (socket.IPPROTO_IPV6, IPV6_RECVERR)}
@@ -272,7 +273,7 @@ def bind_udp(host: str, port: int) -> socket.socket:
         sock.setblocking(False)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        _ask_for_buffer(sock)
         if sys.platform.startswith("linux"):
             if family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVERR, 1)
@@ -283,3 +284,15 @@ def bind_udp(host: str, port: int) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def _ask_for_buffer(sock: socket.socket) -> None:
+    """A large receive buffer: above net.core.rmem_max if we are root, else as large as that lets it be."""
+    if sys.platform == "linux":
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
+        except PermissionError:
+            pass
+        else:
+            return
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)

@@ -215,6 +215,13 @@ def test_a_port_that_is_taken() -> None:
         bind_udp("127.0.0.1", taken.getsockname()[1])
 
 
+def test_the_receive_buffer_is_as_large_as_it_may_be() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as plain, bind_udp("127.0.0.1", 0) as ours:
+        assert ours.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) >= plain.getsockopt(
+            socket.SOL_SOCKET, socket.SO_RCVBUF
+        )
+
+
 def test_advertised_address_and_local_networks() -> None:
     names = LocalNames("203.0.113.5", ["192.168.0.0/16", "fd00::/8"])
     assert names.sent_by("0.0.0.0", 5060, "127.0.0.1") == "127.0.0.1:5060"
