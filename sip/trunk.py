@@ -32,6 +32,7 @@ __all__ = [
 _PROBE_JITTER: Final = 0.1  # of the interval, either way: trunks configured together are not probed together
 _NO_ANSWER: Final = frozenset({408, 502, 503, 504})
 _UP_AFTER: Final = 2  # answers in a row
+_DOUBT_S: Final = 5.0  # to the next probe after a first miss or a first answer: the question is settled soon
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +243,7 @@ class TrunkHealth:
     """OPTIONS keep-alive of one trunk (or of one of its hosts), sans I/O.
 
     Starts UP, so that calls flow from the first second; down after `options_misses` misses in a row, up again
-    after 2 answers in a row.
+    after 2 answers in a row. While such a row grows, probes come every 5 s if the interval is longer.
     """
 
     __slots__ = ("_awaiting", "_interval_s", "_max_misses", "_next_at", "_rng", "answers", "misses", "state")
@@ -280,24 +281,26 @@ class TrunkHealth:
         if not counts_as_answer(status):
             self.on_miss(now)
             return
-        self._settle(now)
         self.misses = 0
         self.answers += 1
         if self.answers >= _UP_AFTER:
             self.state = HealthState.UP
+        self._settle(now, in_doubt=self.state is HealthState.DOWN)
 
     def on_miss(self, now: float) -> None:
         """A probe timed out or could not be sent."""
-        self._settle(now)
         self.answers = 0
         self.misses += 1
         if self.misses >= self._max_misses:
             self.state = HealthState.DOWN
+        self._settle(now, in_doubt=self.state is HealthState.UP)
 
-    def _settle(self, now: float) -> None:
-        # Timer F outlasts the interval: the next probe then goes at once, and the wait begins anew.
+    def _settle(self, now: float, *, in_doubt: bool) -> None:
+        # Timer F may outlast the interval: the next probe then goes at once, and the wait begins anew.
         self._awaiting = False
         self._next_at = max(self._next_at, now)
+        if in_doubt:
+            self._next_at = min(self._next_at, now + _DOUBT_S)
 
 
 # ------------------------------------------------------------------------------------------------------------

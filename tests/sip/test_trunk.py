@@ -275,6 +275,32 @@ def test_10_one_probe_at_a_time() -> None:
     assert 87.0 <= due_at(found) <= 93.0  # 30 s, give or take a tenth
 
 
+def test_10_doubt_is_settled_soon() -> None:
+    found = health(options_misses=2)
+    probed(found, 0.0)
+    found.on_miss(32.0)
+    assert due_at(found) <= 37.0
+    probed(found, 0.0)
+    found.on_miss(69.0)
+    assert found.state is DOWN
+    first = due_at(found)
+    assert first >= 60.0  # no hurry: it is down
+    assert found.probe_due(100.0)
+    found.on_answer(200, 100.0)
+    assert due_at(found) == 105.0
+    assert found.probe_due(105.0)
+    found.on_answer(200, 105.0)
+    assert found.state is UP
+    assert due_at(found) >= 127.0
+
+
+def test_10_doubt_does_not_slow_a_short_interval() -> None:
+    found = health(options_interval_s=1.0)
+    assert found.probe_due(10.0)
+    found.on_miss(10.0)
+    assert due_at(found) <= 11.1
+
+
 def test_10_a_probe_is_not_due_early() -> None:
     found = health(now=100.0)
     assert found.deadline is not None
