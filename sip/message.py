@@ -8,11 +8,11 @@ from typing import Any, Final
 
 from .errors import ParseError
 from .grammar import decode_text, encode_text, is_token, parse_number
-from .headers import Address, CSeq, Headers, MediaType, line_value, nul_is_escaped
+from .headers import Address, CSeq, Headers, MediaType, Via, line_value, nul_is_escaped
 from .names import CANONICAL_NAMES, canonical_name
 from .reasons import REASON_PHRASES
 from .uri import Uri
-from .views import MAX_HEAD, MAX_MESSAGE, Message, check_call_id, top_via
+from .views import MAX_HEAD, MAX_MESSAGE, Message, check_call_id
 
 __all__ = [
     "MAX_HEAD",
@@ -277,8 +277,13 @@ def _parse_start(line: str) -> Request | Response:
 
 def _check_identity(message: Request | Response, views: dict[str, Any], first: dict[str, str]) -> None:
     """Parse what identity and routing rest on, from the first value of each name; the views stay cached."""
+    names = message.headers.names
     try:
-        views["via"] = top_via(first["via"])
+        via = first["via"]
+        if "," in via or names.count("via") > 1:
+            message.vias  # noqa: B018 -- read for its check
+        else:
+            views["via"] = Via.parse(via)
         views["from"] = Address.parse(first["from"])
         views["to"] = Address.parse(first["to"])
         views["call-id"] = check_call_id(first["call-id"])
@@ -295,7 +300,7 @@ def _check_identity(message: Request | Response, views: dict[str, Any], first: d
         views["content-type"] = MediaType.parse(kind)
     contact = first.get("contact")
     if contact is not None:
-        if "," in contact or contact == "*" or message.headers.names.count("contact") > 1:
+        if "," in contact or contact == "*" or names.count("contact") > 1:
             message.contacts  # noqa: B018 -- read for its check
         else:
             views["contact"] = (Address.parse(contact),) if contact else ()

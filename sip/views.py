@@ -9,7 +9,7 @@ from .errors import ParseError
 from .grammar import MAX_VALUES, is_token, parse_number, split_list
 from .headers import Address, CSeq, Headers, MediaType, Via, parse_addresses
 
-__all__ = ["MAX_HEAD", "MAX_MESSAGE", "Message", "check_call_id", "top_via"]
+__all__ = ["MAX_HEAD", "MAX_MESSAGE", "Message", "check_call_id"]
 
 MAX_HEAD: Final = 16 * 1024  # octets to the blank line; RFC 4475's largest has 3.5 KB; refused cheaply beyond
 MAX_MESSAGE: Final = 64 * 1024  # octets in all; a UDP datagram holds no more
@@ -21,7 +21,7 @@ _M = TypeVar("_M", bound="Message")
 class Message:
     """What requests and responses share. Views are parsed on demand, cached, and follow changes of `headers`.
 
-    `parse_message` has checked what identity and routing rest on (the topmost Via, From, To, Call-ID, CSeq,
+    `parse_message` has checked what identity and routing rest on (Via, From, To, Call-ID, CSeq,
     Contact, Route, Record-Route, Max-Forwards, Content-Type): on its messages these views never raise.
     Elsewhere a view of a missing or malformed header raises ParseError.
     """
@@ -51,7 +51,7 @@ class Message:
         views = self.headers.views
         found = views.get("via")
         if found is None:
-            found = views["via"] = top_via(self._required("via"))
+            found = views["via"] = _top_via(self._required("via"))
         return found
 
     @property
@@ -60,7 +60,7 @@ class Message:
         views = self.headers.views
         found = views.get("vias")
         if found is None:
-            found = views["vias"] = tuple([Via.parse(value) for value in self.headers.values("via")])
+            found = views["vias"] = _all_vias(self.headers.get_all("via"))
         return found
 
     @property
@@ -183,9 +183,7 @@ class Message:
             return ()
         found = headers.views.get(name)
         if found is None:
-            values = [
-                value.strip() for line in headers.get_all(name) for value in line.split(",", MAX_VALUES)
-            ]
+            values = [value.strip() for line in headers.get_all(name) for value in line.split(",", MAX_VALUES)]
             found = headers.views[name] = tuple([value for value in values if is_token(value)])
         return found
 
@@ -206,11 +204,7 @@ class Message:
         body = self.body
         length = headers.get("content-length")
         size = len(body)
-        if (
-            length is None
-            or parse_number(length, MAX_MESSAGE) != size
-            or headers.names.count("content-length") > 1
-        ):
+        if length is None or parse_number(length, MAX_MESSAGE) != size or headers.names.count("content-length") > 1:
             headers.set("Content-Length", str(size))
         head = "\r\n".join([self._start_line(), *headers.lines, "", ""])
         return head.encode("latin-1") + body
@@ -221,8 +215,19 @@ class Message:
         return twin
 
 
-def top_via(value: str) -> Via:
-    """The first Via of a line that may hold several."""
+def _all_vias(lines: list[str]) -> tuple[Via, ...]:
+    found: list[Via] = []
+    for line in lines:
+        values = split_list(line)
+        if not values:
+            raise ParseError("Malformed Via")
+        found.extend([Via.parse(value) for value in values])
+        if len(found) > MAX_VALUES:
+            raise ParseError("Too many values in a header")
+    return tuple(found)
+
+
+def _top_via(value: str) -> Via:
     if "," in value:
         values = split_list(value)
         if not values:
