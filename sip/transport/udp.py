@@ -2,7 +2,7 @@
 
 The socket is read by `add_reader`, not by a `DatagramTransport`: on asyncio that is a third of the
 cost, on uvloop it is no dearer, and it alone gives batches and the errors that ICMP reports
-(docs/decisions/0004-udp-by-our-own-sockets.md). On Linux the loop watches an epoll that watches the socket, since
+(docs/decisions/0005-udp-by-our-own-sockets.md). On Linux the loop watches an epoll that watches the socket, since
 uvloop stops watching a descriptor for ever once it reports an error.
 """
 

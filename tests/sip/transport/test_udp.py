@@ -216,10 +216,9 @@ def test_a_port_that_is_taken() -> None:
 
 
 def test_the_receive_buffer_is_as_large_as_it_may_be() -> None:
+    option = socket.SOL_SOCKET, socket.SO_RCVBUF
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as plain, bind_udp("127.0.0.1", 0) as ours:
-        assert ours.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) >= plain.getsockopt(
-            socket.SOL_SOCKET, socket.SO_RCVBUF
-        )
+        assert ours.getsockopt(*option) >= plain.getsockopt(*option)
 
 
 def test_advertised_address_and_local_networks() -> None:
