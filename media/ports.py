@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import random
 import socket
@@ -16,6 +17,9 @@ REST_S = 2.0  # a freed pair rests, so that late packets of its last call do not
 BUSY_REST_S = 30.0  # a pair that another program holds is tried again after this
 RTP_BUFFER = 64 * 1024  # octets, 1 to 3 s of G.711 by what a driver allocates a packet; older audio is of no use
 RTCP_BUFFER = 8 * 1024
+
+NO_MORE_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+"Errors of `socket` that no other port would cure."
 
 CAN_DISCONNECT = sys.platform == "linux"
 "Whether a connected UDP socket can be made to hear everybody again; otherwise we never connect one."
@@ -93,20 +97,21 @@ class PortPool:
         return host == self._host or self._is_local(host)
 
     def _bind(self, port: int) -> PortPair | None:
-        rtp = socket.socket(self._family, socket.SOCK_DGRAM)
-        rtcp = socket.socket(self._family, socket.SOCK_DGRAM)
+        opened: list[socket.socket] = []
         try:
-            rtp.setblocking(False)
-            rtcp.setblocking(False)
-            rtp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RTP_BUFFER)
-            rtcp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RTCP_BUFFER)
-            rtp.bind((self._host, port))
-            rtcp.bind((self._host, port + 1))
-        except OSError:
-            rtp.close()
-            rtcp.close()
+            for number, size in ((port, RTP_BUFFER), (port + 1, RTCP_BUFFER)):
+                opened.append(socket.socket(self._family, socket.SOCK_DGRAM))
+                opened[-1].setblocking(False)
+                opened[-1].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+                opened[-1].bind((self._host, number))
+        except OSError as error:
+            for each in opened:
+                each.close()
+            if error.errno in NO_MORE_FILES:
+                self._free.append(port)
+                raise NoPortsLeft("no file descriptor is free for an RTP port") from error
             return None
-        return PortPair(port, rtp, rtcp)
+        return PortPair(port, *opened)
 
     def _is_local(self, host: str) -> bool:
         """Whether an address is one of this machine: only those can be bound."""

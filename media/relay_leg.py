@@ -84,10 +84,10 @@ class RelayLeg(SdpLeg):
         self._agreement: Agreement | None = None
         self._peer: RelayLeg | None = None
         "To whom we relay what we receive, and who relays to us; oneself to echo."
-        self._sink: RelayLeg = self
-        "The peer, while a route leads there."
+        self._sink: RelayLeg
+        "The peer, set only while there is one: read with every packet, and not to be checked each time."
         self._out = OutStream()
-        self._rtcp = RtcpSession(f"{random.getrandbits(64):016x}")
+        self._rtcp = RtcpSession(f"{random.getrandbits(64):016x}", random.getrandbits(32))
         self._writer: EventWriter | None = None
         self._take: Callable[[bytearray], int]
         self._send: Callable[[memoryview | bytes], int]
@@ -179,7 +179,7 @@ class RelayLeg(SdpLeg):
 
     def _restart(self, seq: int, timestamp: int, now: float) -> None:
         """Another stream begins at this packet."""
-        self._depart(now)
+        self._depart()
         self._expected_before += self._highest - self._first + 1
         self._received_before = self._received
         self._first = seq
@@ -196,7 +196,11 @@ class RelayLeg(SdpLeg):
         if code == relay.EVENT:  # its timestamp stands still: of no use for jitter
             self._read_event(size, kind, seq, timestamp, now)
             return
-        self._transit = now * self._clock_hz - timestamp
+        transit = now * self._clock_hz - timestamp
+        moved = abs(transit - self._transit)
+        self._transit = transit
+        if moved < 8000:
+            self._jitter += (moved - self._jitter) * 0.0625
         if code == relay.JOIN:
             fresh = self._join(seq, timestamp, now)
             out = self._route[kind]
@@ -239,13 +243,17 @@ class RelayLeg(SdpLeg):
 
     def feed(self, peer: RelayLeg | None) -> None:
         """Relay what we receive to another leg, to ourselves (echo), or to nobody."""
-        self._depart(_monotonic())
+        self._depart()
+        if self._peer is not None:
+            del self._sink
         self._peer = peer
+        if peer is not None:
+            self._sink = peer
         self.rewire()
 
     def rewire(self) -> None:
         """Work out anew what becomes of the packets we receive."""
-        self._depart(_monotonic())
+        self._depart()
         agreement = self._agreement
         if agreement is None:
             return
@@ -253,7 +261,6 @@ class RelayLeg(SdpLeg):
         sent: tuple[Codec, ...] = ()
         if peer is not None and agreement.direction & RECEIVE and peer._writer is None:
             sent = peer.sends
-            self._sink = peer
         self._plan = plan_for(agreement.receives, sent)
         self._route = self._plan.joining
 
@@ -287,7 +294,7 @@ class RelayLeg(SdpLeg):
         self._route = self._plan.joined
         return fresh
 
-    def _depart(self, now: float) -> None:
+    def _depart(self) -> None:
         """Stop feeding the sink, leaving behind where its stream stands."""
         if self._joined:
             self._joined = False

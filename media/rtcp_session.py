@@ -42,10 +42,13 @@ class RtcpSession:
         "remote_jitter",
         "remote_lost",
         "rtt_s",
+        "ssrc",
     )
 
-    def __init__(self, cname: str) -> None:
+    def __init__(self, cname: str, ssrc: int) -> None:
         self.cname = cname
+        self.ssrc = ssrc
+        "Ours until we send anything."
         self.due_at: float | None = None
         "When the next report is due, None before the first is planned."
         self.rtt_s: float | None = None
@@ -64,7 +67,7 @@ class RtcpSession:
 
     def report(
         self,
-        ssrc: int,
+        ssrc: int | None,
         sent: Sent,
         received: Received | None,
         now: float,
@@ -72,13 +75,16 @@ class RtcpSession:
         *,
         goodbye: bool = False,
     ) -> bytes:
-        """The compound packet that is due: a sender report if anything was sent since the last one."""
+        """The compound packet that is due: a sender report if anything was sent since the last one.
+
+        `ssrc` is that of the stream we send, None if we never sent any.
+        """
         sender = None
         if sent.packets != self._sent_before:
             self._sent_before = sent.packets
             sender = SenderInfo(ntp_of(unix_s), sent.timestamp, sent.packets, sent.octets)
         blocks = (self._block(received, now),) if received is not None else ()
-        return compound(Report(ssrc, sender, blocks), self.cname, goodbye=goodbye)
+        return compound(Report(self.ssrc if ssrc is None else ssrc, sender, blocks), self.cname, goodbye=goodbye)
 
     def forget_source(self) -> None:
         """The received stream is another one from now on."""

@@ -15,10 +15,13 @@ from .leg import Attachment, LegStats
 from .negotiation import Agreement, Negotiation
 from .out_stream import OutStream
 from .ports import CAN_DISCONNECT, PortPair, disconnect
+from .relay import NOTHING
 from .relay_leg import Address, RelayLeg
 from .rtcp_session import Received, Sent
 from .rtp import BUFFER, HEADER, HEADER_SIZE, MARKER, MASK32, MAX_PACKET, VERSION_2, VERSION_MASK, VIEWS
 from .sdp import RECEIVE
+
+G711_CLOCK_HZ = 8_000
 
 _monotonic = time.monotonic
 
@@ -45,6 +48,7 @@ class RtpLeg(RelayLeg):
 
     __slots__ = (
         "_connected",
+        "_event_ts",
         "_host",
         "_learning",
         "_pair",
@@ -74,6 +78,7 @@ class RtpLeg(RelayLeg):
         self._take = self._take_from_anyone
         self._send = self._send_to
         self._speaking_ts: int | None = None
+        self._event_ts = 0
         self._timed_out = False
         self._watched_from: float | None = None
 
@@ -132,8 +137,10 @@ class RtpLeg(RelayLeg):
         return self._rtp_socket.sendto(packet, self._destination)
 
     def _apply(self, agreement: Agreement) -> None:
-        now = _monotonic()
-        self._depart(now)
+        pair = self._pair
+        if pair is None:
+            return
+        self._depart()
         first = self._agreement is None
         self._agreement = agreement
         self._clock_hz = agreement.codecs[0].clock_hz
@@ -141,12 +148,12 @@ class RtpLeg(RelayLeg):
         if remote.rtp is not None and remote.rtp != self._signalled:
             self._signalled = self._destination = remote.rtp
             self._rtcp_destination = remote.rtcp
-        self._learning = SourceLearning(self._signalled, self._peer_host, now)
+        self._learning = SourceLearning(self._signalled, self._peer_host, _monotonic())
         self._ssrc = None
         self._open_to_all()
-        if first and self._pair is not None:
-            self._host.loop.add_reader(self._pair.rtp.fileno(), self.on_packet)
-            self._host.loop.add_reader(self._pair.rtcp.fileno(), self._on_rtcp)
+        if first:
+            self._host.loop.add_reader(pair.rtp.fileno(), self.on_packet)
+            self._host.loop.add_reader(pair.rtcp.fileno(), self._on_rtcp)
         self.rewire()
         if self._peer is not None and self._peer is not self:
             self._peer.rewire()
@@ -167,6 +174,7 @@ class RtpLeg(RelayLeg):
         if self._speaking_ts is None:
             marker = MARKER
             self._speaking_ts = stream.timestamp(now)
+            stream.clock_hz = G711_CLOCK_HZ
         self._speaking_ts = timestamp = (self._speaking_ts + len(frame)) & MASK32
         header = HEADER.pack(VERSION_2, marker | payload_type, stream.next_seq(), timestamp, stream.ssrc)
         self.transmit(header + frame)
@@ -179,46 +187,48 @@ class RtpLeg(RelayLeg):
     def _own_stream(self, now: float) -> OutStream:
         stream = self._out
         if stream.ssrc is None:
+            stream.clock_hz = self._clock_hz
             stream.begin(random.getrandbits(32), random.getrandbits(16), random.getrandbits(32), now)
         stream.feeder = None
         return stream
 
     def send_dtmf(self, digits: str, duration_ms: int = 160) -> None:
         """Queue digits as telephone-events; what is relayed to this party pauses meanwhile."""
-        if not any(codec.is_event for codec in self.sends):
+        event = self._event
+        if event is None:
             raise MediaError("telephone-event was not negotiated, or the party is on hold")
-        writer = self._writer
-        if writer is not None:
-            writer.queue(digits, duration_ms)
-            return
-        writer = EventWriter(self._clock_hz)
+        writer = self._writer or EventWriter(event.clock_hz)
         writer.queue(digits, duration_ms)
-        self._writer = writer
-        self._rewire_feeder()
-        self._host.speak(self)
+        if self._writer is None:
+            self._writer = writer
+            if self._peer is not None:
+                self._peer.rewire()
+            self._host.speak(self)
 
-    def _rewire_feeder(self) -> None:
-        if self._peer is not None:
-            self._peer.rewire()
+    @property
+    def _event(self) -> Codec | None:
+        """The telephone-event format to send: the one at the clock of our codec, if there are several."""
+        events = [codec for codec in self.sends if codec.is_event]
+        return next((codec for codec in events if codec.clock_hz == self._clock_hz), events[0] if events else None)
 
     def tick(self, now: float) -> bool:
         """Send what 20 ms of waiting digits need; False when there are none left."""
         writer = self._writer
         if writer is None:
             return False
-        event = next((codec for codec in self.sends if codec.is_event), None)
+        event = self._event
         packet = writer.next()
         if packet is not None and event is not None:
             stream = self._own_stream(now)
-            if packet.marker or self._speaking_ts is None:
-                self._speaking_ts = stream.timestamp(now)
+            if packet.marker:
+                self._event_ts = stream.timestamp(now)
             kind = event.payload_type | (MARKER if packet.marker else 0)
-            header = HEADER.pack(VERSION_2, kind, stream.next_seq(), self._speaking_ts, stream.ssrc)
+            header = HEADER.pack(VERSION_2, kind, stream.next_seq(), self._event_ts, stream.ssrc)
             self.transmit(header + packet.payload)
         if writer.idle or event is None:
             self._writer = None
-            self._speaking_ts = None
-            self._rewire_feeder()
+            if self._peer is not None:
+                self._peer.rewire()
             return False
         return True
 
@@ -267,15 +277,13 @@ class RtpLeg(RelayLeg):
         feeder = self._peer
         if feeder is not None and feeder._joined:
             timestamp = int(now * feeder._clock_hz - feeder._transit + feeder._shift_ts) & MASK32
-        elif stream.ssrc is None:
-            self._own_stream(now)
         received = None
         if self._old_ssrc is not None:
             expected = self._highest - self._first + 1
             count = self._received - self._received_before
             received = Received(self._old_ssrc, self._highest & MASK32, expected, count, int(self._jitter))
         sent = Sent(stream.packets, stream.octets - HEADER_SIZE * stream.packets, timestamp)
-        packet = self._rtcp.report(stream.ssrc or 0, sent, received, now, time.time(), goodbye=goodbye)
+        packet = self._rtcp.report(stream.ssrc, sent, received, now, time.time(), goodbye=goodbye)
         try:
             pair.rtcp.sendto(packet, destination)
         except OSError:  # a lost report; the next one says the same
@@ -328,7 +336,11 @@ class RtpLeg(RelayLeg):
         if self._agreement is not None:
             self._host.loop.remove_reader(pair.rtp.fileno())
             self._host.loop.remove_reader(pair.rtcp.fileno())
-        self._pair = None
-        self._agreement = None
-        self._writer = None
+        self._pair = self._agreement = self._writer = None
+        self._route = NOTHING
+        self._take = self._send = _closed  # what refers to ourselves would keep us until the next garbage collection
         self._host.closed(self, pair)
+
+
+def _closed(_: object) -> int:
+    raise OSError("the leg is closed")

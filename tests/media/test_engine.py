@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import audioop
+import gc
 import struct
 import time
 from collections.abc import Awaitable, Callable
@@ -12,6 +13,7 @@ import pytest
 import uvloop
 
 from media import MediaConfig, MediaEngine, MediaError, NoPortsLeft
+from media.engine import Bridge, Player
 from media.rtcp import Report, ReportBlock, SenderInfo, compound, ntp_of, parse
 from media.rtp_leg import RtpLeg
 
@@ -356,6 +358,30 @@ async def test_bridging_again_is_harmless(engine: MediaEngine, party: Make) -> N
     leg_a.close()
     assert engine.counts()["bridges"] == 0
     leg_a.close()
+
+
+async def test_closed_legs_leave_nothing_for_the_garbage_collector(engine: MediaEngine, party: Make) -> None:
+    def alive() -> int:
+        return sum(isinstance(each, RtpLeg | Bridge | Player) for each in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = alive()
+        for _ in range(3):
+            a, b = party(0xA), party(0xB)
+            leg_a, leg_b = join(engine, a, b)
+            a.send()
+            await b.receive()
+            engine.echo(leg_a)
+            engine.echo(leg_b, prompt=False)
+            assert alive() > before
+            leg_a.close()
+            leg_b.close()
+            del leg_a, leg_b
+        assert alive() == before
+    finally:
+        gc.enable()
 
 
 async def test_our_own_addresses_are_refused(engine: MediaEngine) -> None:

@@ -72,6 +72,18 @@ def test_a_pair_that_another_holds_is_skipped_and_tried_later(taken: int) -> Non
     close(pool, [pair, second])
 
 
+def test_no_file_descriptor_left(pool: PortPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Exhausted(socket.socket):
+        def __init__(self, *_: object) -> None:
+            raise OSError(errno.EMFILE, "too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("media.ports.socket.socket", Exhausted)
+        with pytest.raises(NoPortsLeft, match="descriptor"):
+            pool.take(0.0)
+    close(pool, [pool.take(0.0) for _ in range(3)])
+
+
 def test_own_addresses(pool: PortPool) -> None:
     pair = pool.take(0.0)
     assert pool.owns("127.0.0.1", pair.port)

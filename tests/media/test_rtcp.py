@@ -53,13 +53,18 @@ def only(data: bytes) -> Report:
 
 
 def test_a_sender_report_only_if_something_was_sent_since() -> None:
-    session = RtcpSession("x")
+    session = RtcpSession("x", 99)
     assert only(session.report(1, SENT, None, 0.0, 0.0)).sender == SenderInfo(ntp_of(0.0), 5000, 10, 1600)
     assert only(session.report(1, SENT, None, 5.0, 5.0)).sender is None
 
 
+def test_who_never_sent_has_an_ssrc_too() -> None:
+    session = RtcpSession("x", 99)
+    assert only(session.report(None, Sent(0, 0, 0), None, 0.0, 0.0)) == Report(99, None, ())
+
+
 def test_loss_since_the_last_report() -> None:
-    session = RtcpSession("x")
+    session = RtcpSession("x", 99)
 
     def block(expected: int, received: int) -> ReportBlock:
         return only(session.report(1, SENT, Received(9, expected, expected, received, 3), 0.0, 0.0)).blocks[0]
@@ -73,7 +78,7 @@ def test_loss_since_the_last_report() -> None:
 
 
 def test_delay_since_the_last_sender_report_and_round_trip() -> None:
-    session = RtcpSession("x")
+    session = RtcpSession("x", 99)
     theirs = SenderInfo(ntp_of(1000.0), 0, 0, 0)
     session.receive(compound(Report(9, theirs, ()), "y"), 1, 50.0, 1000.0)
     (block,) = only(session.report(1, SENT, Received(9, 1, 1, 1, 0), 52.0, 1002.0)).blocks
@@ -86,7 +91,7 @@ def test_delay_since_the_last_sender_report_and_round_trip() -> None:
 
 
 def test_reports_on_other_streams_and_impossible_times_are_ignored() -> None:
-    session = RtcpSession("x")
+    session = RtcpSession("x", 99)
     mine = SenderInfo(ntp_of(1002.0), 0, 0, 0).middle
     session.receive(compound(Report(9, None, (ReportBlock(2, 0, 3, 0, 40, mine, 0),)), "y"), 1, 53.0, 1003.0)
     assert session.remote_lost == 0
@@ -96,7 +101,7 @@ def test_reports_on_other_streams_and_impossible_times_are_ignored() -> None:
 
 
 def test_reports_are_planned_with_jitter() -> None:
-    session = RtcpSession("x")
+    session = RtcpSession("x", 99)
     session.plan(100.0, 0.0)
     assert session.due_at == 102.5
     session.plan(100.0, 1.0)
