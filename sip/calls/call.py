@@ -6,6 +6,7 @@ from enum import IntEnum
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
+from ..b2bua import reason_header
 from ..message import Message, Request, Response, response_to
 from ..offer_answer import SDP, Step, Turn, advance, glare, session_description
 from ..transactions import ServerTransaction
@@ -202,6 +203,8 @@ class Call:
         """DialogUser."""
         request = transaction.request
         method = request.method
+        if self.flow.closed:
+            self.flow = transaction.flow  # The peer is back on another connection.
         if self._phase is Phase.ENDED:
             self._refuse(transaction, 481, (), now)
         elif not self.dialog.in_order(request.cseq.number):
@@ -245,9 +248,10 @@ class Call:
             self._send_bye(now, *wish)
         elif phase is not Phase.ENDING:
             self._phase = Phase.ENDING
-            self._dismiss(now)
+            reason = reason_header(408, "No ACK")
+            self._dismiss(now, reason)
             self.listener(NoAck(self))
-            self._end(now, "timeout", None, None)
+            self._end(now, "timeout", reason, None)
 
     # What the parts of the call tell. For this package alone.
 
@@ -286,7 +290,13 @@ class Call:
             self._invite = None
             self.listener(ReinviteFailed(self, status, reason, response))
 
-    def fail(self, now: float, by: Literal["remote", "timeout", "transport"], response: Response | None) -> None:
+    def fail(
+        self,
+        now: float,
+        by: Literal["remote", "timeout", "transport"],
+        reason: str | None,
+        response: Response | None,
+    ) -> None:
         """The peer no longer knows the call, or is silent: end it here, with a BYE that nobody waits for.
 
         RFC 3261 section 12.2.1.2 for 481, 408 and no response at all.
@@ -295,8 +305,8 @@ class Call:
             return
         if self._phase is not Phase.ENDING:
             self._settle(now)
-            self._dismiss(now)
-            self._end(now, by, None, response)
+            self._dismiss(now, reason)
+            self._end(now, by, reason, response)
 
     def end_by_peer(self, request: Request, now: float) -> None:
         """The peer's BYE, answered already, counts: it may have come on the early dialog."""
@@ -419,10 +429,11 @@ class Call:
         exchange = Exchange(self.core, self.dialog, self.flow, self.authorize, done)
         exchange.start(self.dialog.request("BYE", lines), now)
 
-    def _dismiss(self, now: float) -> None:
+    def _dismiss(self, now: float, reason: str | None) -> None:
         """A BYE whose answer nobody waits for."""
+        headers = (("Reason", reason),) if reason is not None else ()
         exchange = Exchange(self.core, self.dialog, self.flow, self.authorize, None)
-        exchange.start(self.dialog.request("BYE"), now)
+        exchange.start(self.dialog.request("BYE", headers), now)
 
     def _on_bye_answer(self, reason: str | None, status: int, response: Response | None, now: float) -> None:
         if self._phase is not Phase.ENDED:
@@ -434,7 +445,7 @@ class Call:
         self.listener(RequestAnswered(self, method, status, response))
         # RFC 5057 section 5.1: 481 tells that the peer has no such dialog, whatever it was asked.
         if status == 481:
-            self.fail(now, "remote", response)
+            self.fail(now, "remote", reason_header(status), response)
 
     def _end(
         self,

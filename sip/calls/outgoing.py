@@ -185,7 +185,8 @@ class OutgoingCall:
         needs_ack = not self.request.body and sdp is not None
         if early is not None:
             dialog.remote_cseq = early.cseq
-            sdp = sdp or early.sdp
+            if sdp is None and self.request.body:
+                sdp = early.sdp
         call = self._call = Call(
             self._core,
             dialog,

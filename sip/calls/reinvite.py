@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
+from ..b2bua import reason_header
 from ..message import Response, response_to
 from ..offer_answer import SDP, glare_delay_s, session_description
 from ..transactions import ClientTransaction, Failure, ServerTransaction
@@ -112,8 +113,11 @@ class OwnInvite:
             return
         self.progress = Progress.OVER
         status = FAILURE_STATUS[failure]
-        if failure is Failure.TIMEOUT or transaction.flow.closed:
-            self._call.fail(now, "timeout" if failure is Failure.TIMEOUT else "transport", None)
+        reason = reason_header(status, "No answer to a re-INVITE")
+        if failure is Failure.TIMEOUT:
+            self._call.fail(now, "timeout", reason, None)
+        elif self._call.flow.closed:
+            self._call.fail(now, "transport", reason, None)
         else:
             self._over(status, "Service Unavailable", None, now)
 
@@ -151,9 +155,9 @@ class OwnInvite:
                 return
         self.progress = Progress.OVER
         if status == 481:
-            call.fail(now, "remote", response)
+            call.fail(now, "remote", reason_header(status), response)
         elif status == 408:
-            call.fail(now, "timeout", response)
+            call.fail(now, "timeout", reason_header(status), response)
         else:
             self._over(status, response.reason, response, now)
 

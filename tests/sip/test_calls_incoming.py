@@ -307,10 +307,12 @@ def test_without_an_ack_the_call_is_ended_by_bye(us: Us, peer: Peer) -> None:
     call = receive_call(us, peer).accept(us.now, ANSWER)
     us.sent()
     us.run_for(32.5)
-    assert us.seen()[-1] == "BYE"
+    bye = us.sent()[-1]
+    assert name_of(bye) == "BYE"
+    assert bye.get("Reason") == 'SIP;cause=408;text="No ACK"'
     assert us.take(NoAck).call is call
     ended = us.take(Ended)
-    assert (ended.call, ended.by) == (call, "timeout")
+    assert (ended.call, ended.by, ended.reason) == (call, "timeout", bye.get("Reason"))
     nothing_left(us)
 
 

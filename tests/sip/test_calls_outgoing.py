@@ -387,6 +387,17 @@ def test_a_late_offer_is_answered_in_the_ack(us: Us, peer: Peer) -> None:
         call.ack(us.now, ANSWER)
 
 
+def test_a_late_offer_that_never_comes(us: Us, peer: Peer) -> None:
+    us.invite(None)
+    invite = peer.get_request("INVITE")
+    peer.respond(invite, 183, OFFER)
+    us.take(Ringing)
+    peer.respond(invite, 200)
+    assert us.seen() == ["ACK"]
+    answered = us.take(Answered)
+    assert (answered.sdp, answered.needs_ack) == (None, False)
+
+
 def test_bye_instead_of_the_late_answer_sends_the_ack_first(us: Us, peer: Peer) -> None:
     us.invite(None)
     ok = peer.respond(peer.get_request("INVITE"), 200, OFFER)

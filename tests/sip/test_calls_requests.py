@@ -7,7 +7,7 @@ import pytest
 from sip.calls import Ended, RequestAnswered, RequestReceived
 from sip.message import Response
 
-from .peer import Peer, Us, accepted_call, answered_call
+from .peer import Peer, Us, Wire, accepted_call, answered_call
 
 
 @pytest.fixture
@@ -137,3 +137,15 @@ def test_requests_between_2xx_and_ack(us: Us, peer: Peer) -> None:
     us.take(RequestReceived)
     call.send(us.now, "INFO")
     assert us.seen() == ["INFO"]
+
+
+def test_a_peer_back_on_another_connection_is_answered_there(us: Us, peer: Peer) -> None:
+    call = accepted_call(us, peer)
+    again = Wire("again", transport="TCP")
+    peer.send("OPTIONS", flow=again)
+    assert call.flow is us.flow
+    us.flow.closed = True
+    peer.send("OPTIONS", flow=again)
+    us.sent()
+    call.bye(us.now)
+    assert [flow for _, flow in us.stack.messages_to_send()] == [again]
