@@ -55,7 +55,9 @@ def _check_error(error: ParseError) -> None:
 def _check_views(message: Request | Response) -> None:
     for address in (message.from_, message.to, *message.contacts, *message.routes, *message.record_routes):
         assert Address.parse(str(address)) == address
-    assert Via.parse(str(message.via)) == message.via
+    assert message.vias[0] == message.via
+    for via in message.vias:
+        assert Via.parse(str(via)) == via
     assert message.cseq.number >= 0
     assert message.call_id
     assert message.max_forwards is None or 0 <= message.max_forwards <= 255
