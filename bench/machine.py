@@ -47,7 +47,7 @@ def start(
         prefix += ["taskset", "-c", str(core)]
     if os.geteuid() == 0:
         prefix += ["nice", "-n", str(niceness - os.nice(0))]
-    return subprocess.Popen(
+    process = subprocess.Popen(
         prefix + arguments,
         stdin=subprocess.DEVNULL,
         stdout=output,
@@ -56,6 +56,11 @@ def start(
         env={**os.environ, **(environment or {})},
         start_new_session=True,
     )
+    if os.geteuid() == 0:
+        # A session of its own is a scheduling group of its own, whose niceness counts (sched(7), autogroup).
+        with contextlib.suppress(OSError):
+            Path(f"/proc/{process.pid}/autogroup").write_text(str(niceness))
+    return process
 
 
 def stop(process: subprocess.Popen[bytes], timeout_s: float = 8.0) -> int:
