@@ -168,8 +168,8 @@ class SipEndpoint:
 
     def pump(self) -> None:
         """Send what the stack has ready and set the timer. Call it after every verb on a core."""
-        if self._busy or self._closed:
-            return  # inside of a wake-up, which ends with a pump
+        if self._busy or self._loop is None or self._closed:
+            return  # inside of a wake-up, which ends with a pump; or not on the network
         self._busy = True
         try:
             self._send()

@@ -427,6 +427,8 @@ async def test_the_socket_of_the_route_is_taken() -> None:
 
 async def test_nothing_is_reached_before_the_start() -> None:
     ours = SipEndpoint(SipStack())
+    ours.add_core(Alarm(0.0))
+    ours.pump()
     with pytest.raises(ResolveError, match="no transport is open"):
         await ours.flows_to(Uri.parse("sip:127.0.0.1"))
     await ours.close()

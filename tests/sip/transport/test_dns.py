@@ -158,10 +158,10 @@ async def test_a_hundred_calls_ask_once() -> None:
 
 @on_both_loops
 async def test_a_silent_server_is_an_error_and_old_answers_serve(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sip.transport.dns.QUESTION_S", 0.05)
     async with name_server() as (server, lookups, clock):
         await lookups.addresses("two.example.net", ipv6=False)
         server.silent = True
+        monkeypatch.setattr("sip.transport.dns.QUESTION_S", 0.05)
         with pytest.raises(ResolveError, match=r"no answer to A one\.example\.net"):
             await lookups.addresses("one.example.net", ipv6=False)
         clock.now = 120.0
