@@ -321,7 +321,7 @@ class Reason:
     @staticmethod
     def parse(text: str) -> Reason:
         """Read exactly one value."""
-        head, semicolon, tail = text.partition(";")
+        head, semicolon, tail = unfold(text).partition(";")
         protocol = head.strip(SPACE)
         if not is_token(protocol):
             raise ParseError("Malformed Reason")

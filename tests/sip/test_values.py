@@ -218,7 +218,7 @@ def test_reason() -> None:
     assert str(Reason("SIP", 200, 'say "x"')) == r'SIP;cause=200;text="say \"x\""'
 
 
-@pytest.mark.parametrize("text", ["", ";cause=1", "a b;cause=1", 'SIP;text="x', "SIP;"])
+@pytest.mark.parametrize("text", ["", ";cause=1", "a b;cause=1", 'SIP;text="x', "SIP;", 'SIP;text="a\rb"'])
 def test_reasons_refused(text: str) -> None:
     with pytest.raises(ParseError):
         Reason.parse(text)
