@@ -50,7 +50,7 @@ class DatagramUser(Protocol):
 class UdpFlow:
     """One remote address seen from one socket of ours."""
 
-    __slots__ = ("_address", "_socket")
+    __slots__ = ("_address", "_socket", "asked")
 
     transport = "UDP"
     reliable = False
@@ -59,6 +59,8 @@ class UdpFlow:
     def __init__(self, udp: UdpSocket, address: tuple[Any, ...]) -> None:
         self._socket = udp
         self._address = address
+        self.asked = False
+        "Whether a request was ever sent there: only then does anybody wait for an answer."
 
     @property
     def remote(self) -> tuple[str, int]:
@@ -79,6 +81,8 @@ class UdpFlow:
 
     def send(self, data: bytes) -> None:
         """Send one datagram."""
+        if not self.asked and not data.startswith(b"SIP/"):
+            self.asked = True
         udp = self._socket
         if not udp.unsent:
             try:
@@ -201,7 +205,7 @@ class UdpSocket:
                 # With IP_RECVERR the error may belong to an earlier datagram: ask once more.
                 self._take_errors()
                 if last_try and error.errno != errno.EBADF:
-                    self._on_unreachable(flow)
+                    self._lose(flow)
             else:
                 return True
         return True
@@ -228,8 +232,14 @@ class UdpSocket:
                 ):
                     continue
                 code = int.from_bytes(detail[:4], sys.byteorder)
-                if code in UNREACHABLE:
-                    self._on_unreachable(self._flow(address))
+                if code in UNREACHABLE and (flow := self._flows.get(address)) is not None:
+                    self._lose(flow)
+
+    def _lose(self, flow: UdpFlow) -> None:
+        # To tell the layers above costs them a look at all they have under way. So strangers who send us requests from
+        # ports that they close must not cause it: their responses need no report.
+        if flow.asked:
+            self._on_unreachable(flow)
 
 
 class Watch:

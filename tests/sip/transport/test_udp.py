@@ -144,6 +144,21 @@ async def test_a_closed_port_is_reported_and_the_socket_lives_on(host: str) -> N
 
 
 @on_both_loops
+async def test_a_response_that_comes_back_is_no_news() -> None:
+    """Who sends requests from ports that are closed when the answer comes must not make us work."""
+    async with udp() as (ours, user), udp() as (theirs, _):
+        with client() as stranger:
+            stranger.sendto(b"OPTIONS", ("127.0.0.1", ours.port))
+            flow = (await user.next())[1]
+        flow.send(b"SIP/2.0 200 OK")
+        theirs.flow_to("127.0.0.1", ours.port).send(b"after it")
+        assert (await user.next())[0] == b"after it"
+        assert user.unreachable.empty()
+        flow.send(b"OPTIONS")
+        assert await asyncio.wait_for(user.unreachable.get(), 5) == flow
+
+
+@on_both_loops
 async def test_an_error_of_an_earlier_datagram_does_not_lose_the_next() -> None:
     with client() as gone:
         dead_port = gone.getsockname()[1]
