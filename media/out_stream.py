@@ -22,9 +22,6 @@ class OutStream:
     clock_hz: int = 8_000
     feeder: tuple[str, int] | None = None
     "Leg id and SSRC of the relayed source that fed it last."
-    packets: int = 0
-    octets: int = 0
-    "Whole packets; payload octets are these less the headers."
 
     def begin(self, ssrc: int, seq: int, timestamp: int, now: float) -> None:
         """Give the stream numbers of its own before anything is sent."""

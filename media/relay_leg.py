@@ -69,6 +69,8 @@ class RelayLeg(SdpLeg):
         "_route",
         "_rtcp",
         "_send",
+        "_sent",
+        "_sent_octets",
         "_shift_seq",
         "_shift_ts",
         "_shifted",
@@ -87,6 +89,7 @@ class RelayLeg(SdpLeg):
         self._sink: RelayLeg
         "The peer, set only while there is one: read with every packet, and not to be checked each time."
         self._out = OutStream()
+        self._sent = self._sent_octets = 0
         self._rtcp = RtcpSession(f"{random.getrandbits(64):016x}", random.getrandbits(32))
         self._writer: EventWriter | None = None
         self._take: Callable[[bytearray], int]
@@ -144,18 +147,17 @@ class RelayLeg(SdpLeg):
         if moved < 8000:  # else the sender's clock has jumped, or wrapped: not jitter
             self._jitter += (moved - self._jitter) * 0.0625
         sink = self._sink
-        stream = sink._out
         if self._shifted:
             shifted_seq, shifted_ts = seq + self._shift_seq, timestamp + self._shift_ts
-            _write_tail(BUFFER, 1, out, shifted_seq & MASK16, shifted_ts & MASK32, stream.ssrc)
+            _write_tail(BUFFER, 1, out, shifted_seq & MASK16, shifted_ts & MASK32, sink._out.ssrc)
         elif out != kind:
             BUFFER[1] = out
         try:
             sink._send(VIEWS[size])
         except OSError:  # full buffer, or the ICMP error of an earlier packet: this packet is lost
             return
-        stream.packets += 1
-        stream.octets += size
+        sink._sent += 1
+        sink._sent_octets += size
 
     def _admit_source(self, first: int, seq: int, timestamp: int, ssrc: int, now: float) -> bool:
         """Whether a packet of another SSRC than the settled one (or not RTP) is the stream of now."""
@@ -218,9 +220,8 @@ class RelayLeg(SdpLeg):
     def _relay(self, size: int, out: int, seq: int, timestamp: int) -> None:
         """What the end of `on_packet` does, for the rarer packets."""
         sink = self._sink
-        stream = sink._out
         shifted_seq, shifted_ts = seq + self._shift_seq, timestamp + self._shift_ts
-        _write_tail(BUFFER, 1, out, shifted_seq & MASK16, shifted_ts & MASK32, stream.ssrc)
+        _write_tail(BUFFER, 1, out, shifted_seq & MASK16, shifted_ts & MASK32, sink._out.ssrc)
         sink.transmit(VIEWS[size])
 
     def _read_event(self, size: int, kind: int, seq: int, timestamp: int, now: float) -> None:
@@ -309,5 +310,5 @@ class RelayLeg(SdpLeg):
             self._send(packet)
         except OSError:  # as in `on_packet`
             return
-        self._out.packets += 1
-        self._out.octets += len(packet)
+        self._sent += 1
+        self._sent_octets += len(packet)

@@ -282,7 +282,7 @@ class RtpLeg(RelayLeg):
             expected = self._highest - self._first + 1
             count = self._received - self._received_before
             received = Received(self._old_ssrc, self._highest & MASK32, expected, count, int(self._jitter))
-        sent = Sent(stream.packets, stream.octets - HEADER_SIZE * stream.packets, timestamp)
+        sent = Sent(self._sent, self._sent_octets - HEADER_SIZE * self._sent, timestamp)
         packet = self._rtcp.report(stream.ssrc, sent, received, now, time.time(), goodbye=goodbye)
         try:
             pair.rtcp.sendto(packet, destination)
@@ -306,14 +306,14 @@ class RtpLeg(RelayLeg):
     @property
     def stats(self) -> LegStats:
         """A snapshot of the counters."""
-        stream, rtcp = self._out, self._rtcp
+        rtcp = self._rtcp
         expected = self._expected_before + self._highest - self._first + 1
         per_ms = self._clock_hz / 1000
         return LegStats(
             local=(self._host.advertised_host, self._pair.port if self._pair is not None else 0),
             remote=self._destination,
-            packets_sent=stream.packets,
-            octets_sent=stream.octets - HEADER_SIZE * stream.packets,
+            packets_sent=self._sent,
+            octets_sent=self._sent_octets - HEADER_SIZE * self._sent,
             packets_received=self._received,
             octets_received=self._octets - HEADER_SIZE * self._received,
             packets_lost=expected - self._received,
@@ -329,7 +329,7 @@ class RtpLeg(RelayLeg):
         pair = self._pair
         if pair is None:
             return
-        if self._out.packets or self._received:
+        if self._sent or self._received:
             self._report(_monotonic(), goodbye=True)
         if self.attachment is not None:
             self.attachment.close()
