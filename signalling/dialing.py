@@ -305,9 +305,10 @@ class Dialling:
         request = invite_for(switch, stage, destination, flow, offer).request
         trunk = stage.trunk
         authorize = None
+        route = None if trunk is None else switch.sip.follow  # a phone may be behind NAT: it is reached as it came
         if trunk is not None and trunk.username is not None and trunk.password is not None:
             authorize = DigestClient(trunk.username, trunk.password).authorize
-        call = switch.calls.invite(request, flow, switch.sip.now(), leg.hear, authorize=authorize)
+        call = switch.calls.invite(request, flow, switch.sip.now(), leg.hear, authorize=authorize, route=route)
         leg.attempts.append(call)
         self._waiting[call] = (destination, flows[1:])
         switch.sip.pump()

@@ -227,7 +227,8 @@ class Inbound:
             raise Refused(error.status, headers=[("Warning", f'399 ringway "{_quotable(error)}"')]) from error
         switch.take_extension(leg, extension)
         leg.on_close = switch.leg_closed
-        leg.call = switch.calls.incoming(transaction, now, leg.hear, contact=contact_for(flow))
+        route = switch.sip.follow if principal.kind == "trunk" else None
+        leg.call = switch.calls.incoming(transaction, now, leg.hear, contact=contact_for(flow), route=route)
         return leg
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from sip import Flow, SipStack, Uri
+from sip import Dialog, Flow, SipStack, Uri
 
 
 class SipPort(Protocol):
@@ -22,6 +22,9 @@ class SipPort(Protocol):
 
     async def flows_to(self, uri: Uri, *, size: int = 0) -> list[Flow]:
         """Ways to reach `uri`, best first (RFC 3263). Raises sip.ResolveError."""
+
+    def follow(self, dialog: Dialog, flow: Flow) -> Flow:
+        """The flow for the requests of a dialog with a peer that is not behind NAT."""
 
 
 class CredentialStore(Protocol):

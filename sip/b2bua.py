@@ -204,5 +204,7 @@ def loop_status(request: Request, is_ours: Callable[[Via], bool]) -> int | None:
     """
     if forwarded_hops(request) < 0:
         return 483
+    if request.headers.count("Via") == 1 and "," not in (request.get("Via") or ""):
+        return None
     own = sum(1 for via in request.vias if is_ours(via))
     return 482 if own >= MAX_OWN_HOPS else None

@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from .dialog import Dialog
 from .errors import ParseError
 from .message import Request, Response, parse_message
 from .resolver import Chance, Lookups, ResolveError, ip_version, numeric_target, resolve
@@ -18,6 +19,7 @@ from .transport.base import (
     Target,
     TransportLimits,
     canonical_address,
+    host_port,
     is_unicast,
 )
 from .transport.local import LocalNames, is_wildcard
@@ -323,6 +325,25 @@ class SipEndpoint:
     async def _open_connection(self, target: Target) -> Flow | None:
         assert self._tcp is not None
         return await self._tcp.opened(target)
+
+    def follow(self, dialog: Dialog, flow: Flow) -> Flow:
+        """The flow for a dialog's requests, by its route set or remote target (RFC 3261 §12.2.1.1).
+
+        For peers that are not behind NAT. Without a look at DNS: a next hop that is a name, and a connection that is
+        open, keep the flow of the INVITE.
+        """
+        hop = dialog.next_hop
+        if flow.reliable or f"@{host_port(*flow.remote)}" in hop:
+            return flow
+        try:
+            target = numeric_target(Uri.parse(hop), ("UDP",))
+        except (ParseError, ResolveError):  # no URI, or a scheme and transport that we do not speak
+            return flow
+        if target is None or (target.host, target.port) == flow.remote:
+            return flow
+        if not (is_reachable(target) and self._speaks(target)):
+            return flow  # multicast, or an IP version that we have no socket of
+        return self._flow(target)
 
     def _flow(self, target: Target) -> Flow:
         if target.transport == "TCP":

@@ -25,6 +25,7 @@ from .events import (
     ReinviteReceived,
     RequestAnswered,
     RequestReceived,
+    Route,
 )
 from .exchange import Exchange
 from .refusal import not_taken, options_headers, refusal
@@ -61,6 +62,7 @@ class Call:
         "dialog",
         "flow",
         "listener",
+        "route",
         "user",
     )
 
@@ -75,10 +77,12 @@ class Call:
         turn: Turn,
         invite: PeerInvite | AnsweredInvite | None,
         authorize: Authorize | None = None,
+        route: Route,
     ) -> None:
         self.core = core
         self.dialog = dialog
-        self.flow = core.route(dialog, flow)
+        self.route = route
+        self.flow = route(dialog, flow)
         "Where our requests go. May be replaced, say when the peer registered over a new connection."
         self.listener = listener
         "May be replaced at any time; gets every event from then on."
@@ -258,7 +262,7 @@ class Call:
     def refreshed(self, message: Message) -> None:
         """The peer's Contact of a re-INVITE or its 2xx counts from now on (section 12.2)."""
         if self.dialog.refresh(message):
-            self.flow = self.core.route(self.dialog, self.flow)
+            self.flow = self.route(self.dialog, self.flow)
 
     def reinvite_waits(self) -> None:
         """Our re-INVITE met glare: until it is sent again no offer is open."""
@@ -385,7 +389,7 @@ class Call:
         transaction.user = self
         self.flow = transaction.flow
         self.dialog.refresh(request)
-        self.flow = self.core.route(self.dialog, self.flow)
+        self.flow = self.route(self.dialog, self.flow)
         if overtaken is not None:
             self.listener(ReinviteFailed(self, 491, "Overtaken by the other side", None))
         if self._invite is invite and not invite.answered:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from random import SystemRandom
 from typing import TYPE_CHECKING, Final
 
 from ..offer_answer import Random
 from ..timers import TimerQueue
 from .call import Call
-from .events import Authorize, Listener
+from .events import Authorize, Listener, Route
 from .incoming import IncomingCall
 from .outgoing import OutgoingCall
 from .reinvite import OwnInvite
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 ALWAYS: Final = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS")
 "Methods that are answered here, without the user."
-
-Route = Callable[["Dialog", "Flow"], "Flow"]
-"The flow for the requests of a dialog, whose `next_hop` is new, when until now it was the one given."
 
 
 def keep_flow(dialog: Dialog, flow: Flow) -> Flow:
@@ -76,21 +73,31 @@ class CallCore:
         listener: Listener,
         *,
         authorize: Authorize | None = None,
+        route: Route | None = None,
     ) -> OutgoingCall:
         """Send `request`: a whole INVITE but for Via, with From tag, Contact, and an SDP offer or none (late offer).
 
         No event comes before this returns. `authorize` is asked on 401 and 407, also for requests of the dialog.
+        `route` takes the place of the core's for this call.
         """
-        call = OutgoingCall(self, request, flow, listener, authorize)
+        call = OutgoingCall(self, request, flow, listener, authorize, route or self.route)
         call.start(now)
         return call
 
-    def incoming(self, transaction: ServerTransaction, now: float, listener: Listener, *, contact: str) -> IncomingCall:
+    def incoming(
+        self,
+        transaction: ServerTransaction,
+        now: float,
+        listener: Listener,
+        *,
+        contact: str,
+        route: Route | None = None,
+    ) -> IncomingCall:
         """Take the INVITE of `transaction`; `contact` is the value of our Contact header, "<sip:...>".
 
         What `refusal` finds in the request is for the caller to answer before.
         """
-        return IncomingCall(self, transaction, listener, contact)
+        return IncomingCall(self, transaction, listener, contact, route or self.route)
 
     @property
     def deadline(self) -> float | None:

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from ..errors import SipError
 
 if TYPE_CHECKING:
+    from ..dialog import Dialog
     from ..message import Request, Response
+    from ..transport.base import Flow
     from .call import Call
     from .incoming import IncomingCall
     from .outgoing import OutgoingCall
@@ -27,6 +29,9 @@ HeaderList = Iterable[tuple[str, str]]
 
 Authorize = Callable[["Response", "Request"], "tuple[str, str] | None"]
 "Given a 401/407 and the request it refuses: the credentials header to add, or None to give up."
+
+Route = Callable[["Dialog", "Flow"], "Flow"]
+"The flow for the requests of a dialog, whose `next_hop` is new, when until now it was the one given."
 
 
 class CallStateError(SipError):

@@ -9,7 +9,7 @@ from ..message import Request, response_to
 from ..offer_answer import SDP, Turn, session_description
 from ..transactions import ServerTransaction
 from .call import Call, Phase
-from .events import CallGone, CallStateError, Cancelled, HeaderList, Listener
+from .events import CallGone, CallStateError, Cancelled, HeaderList, Listener, Route
 from .refusal import not_taken, options_headers
 from .reinvite import PeerInvite
 
@@ -25,6 +25,7 @@ class IncomingCall:
         "_contact",
         "_core",
         "_dialog",
+        "_route",
         "_taken",
         "_transaction",
         "listener",
@@ -33,7 +34,9 @@ class IncomingCall:
         "user",
     )
 
-    def __init__(self, core: CallCore, transaction: ServerTransaction, listener: Listener, contact: str) -> None:
+    def __init__(
+        self, core: CallCore, transaction: ServerTransaction, listener: Listener, contact: str, route: Route
+    ) -> None:
         self.request = transaction.request
         self.offer = session_description(transaction.request)
         "The SDP of the INVITE; None where the caller wants our offer (its answer then comes by Confirmed)."
@@ -43,6 +46,7 @@ class IncomingCall:
         self._core = core
         self._transaction = transaction
         self._contact = contact
+        self._route = route
         self._dialog: Dialog | None = None
         self._taken = False
         transaction.user = self
@@ -90,6 +94,7 @@ class IncomingCall:
             phase=Phase.UNCONFIRMED,
             turn=Turn.THEIRS if late else Turn.STABLE,
             invite=PeerInvite(transaction, late=late, answered=True),
+            route=self._route,
         )
         transaction.user = call
         self._respond(200, None, (*self._core.allow_header, *headers), now, sdp)

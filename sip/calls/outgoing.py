@@ -10,7 +10,7 @@ from ..message import Request, Response, response_to
 from ..offer_answer import Turn, session_description
 from ..transactions import ClientTransaction, Failure, ServerTransaction
 from .call import Call, Phase
-from .events import Answered, Authorize, Failed, HeaderList, Listener, Ringing
+from .events import Answered, Authorize, Failed, HeaderList, Listener, Ringing, Route
 from .exchange import FAILURE_STATUS, MAX_CHALLENGES, Exchange, credentials_of, with_credentials
 from .refusal import not_taken, options_headers
 
@@ -45,6 +45,7 @@ class OutgoingCall:
         "_core",
         "_early",
         "_reason",
+        "_route",
         "_transaction",
         "_tries",
         "cancelled",
@@ -55,7 +56,13 @@ class OutgoingCall:
     )
 
     def __init__(
-        self, core: CallCore, request: Request, flow: Flow, listener: Listener, authorize: Authorize | None
+        self,
+        core: CallCore,
+        request: Request,
+        flow: Flow,
+        listener: Listener,
+        authorize: Authorize | None,
+        route: Route,
     ) -> None:
         self.request = request
         "As last sent: with credentials after a 401 or 407."
@@ -67,6 +74,7 @@ class OutgoingCall:
         "cancel() was called in time."
         self._core = core
         self._authorize = authorize
+        self._route = route
         self._call: Call | None = None
         self._early: dict[str, EarlyDialog] = {}
         self._reason: str | None = None
@@ -174,7 +182,9 @@ class OutgoingCall:
         early = self._early.get(response.to.tag or "")
         self._leave()
         dialog = Dialog.of_caller(self.request, response)
-        answered = AnsweredInvite(self._core, dialog, self.flow, self._authorize, credentials_of(self.request))
+        answered = AnsweredInvite(
+            self._core, dialog, self.flow, self._authorize, credentials_of(self.request), self._route
+        )
         transaction.user = answered
         self._transaction = None
         if self.cancelled:
@@ -196,6 +206,7 @@ class OutgoingCall:
             turn=Turn.OURS if needs_ack else Turn.STABLE,
             invite=answered if needs_ack else None,
             authorize=self._authorize,
+            route=self._route,
         )
         answered.flow = call.flow
         answered.owes_ack = needs_ack
@@ -246,7 +257,18 @@ class AnsweredInvite:
     RFC 3261 section 13.2.2.4. It holds no Call, so that an ended call can go.
     """
 
-    __slots__ = ("_answer", "_authorize", "_core", "_credentials", "_cseq", "_dialog", "_surplus", "flow", "owes_ack")
+    __slots__ = (
+        "_answer",
+        "_authorize",
+        "_core",
+        "_credentials",
+        "_cseq",
+        "_dialog",
+        "_route",
+        "_surplus",
+        "flow",
+        "owes_ack",
+    )
 
     def __init__(
         self,
@@ -255,8 +277,10 @@ class AnsweredInvite:
         flow: Flow,
         authorize: Authorize | None,
         credentials: tuple[tuple[str, str], ...],
+        route: Route,
     ) -> None:
         self._core = core
+        self._route = route
         self._dialog = dialog
         self._authorize = authorize
         self._credentials = credentials
@@ -286,7 +310,7 @@ class AnsweredInvite:
     def dismiss(self, dialog: Dialog, now: float, reason: str | None) -> None:
         """ACK a 2xx that nobody wants, and end its dialog."""
         core = self._core
-        flow = core.route(dialog, self.flow)
+        flow = self._route(dialog, self.flow)
         core.stack.send_ack(dialog.ack(self._cseq, self._credentials), flow, now)
         headers = (("Reason", reason),) if reason is not None else ()
         Exchange(core, dialog, flow, self._authorize, None).start(dialog.request("BYE", headers), now)
@@ -305,7 +329,7 @@ class AnsweredInvite:
         dialog = self._surplus.get(tag)
         if dialog is not None:
             ack = dialog.ack(self._cseq, self._credentials)
-            self._core.stack.send_ack(ack, self._core.route(dialog, self.flow), now)
+            self._core.stack.send_ack(ack, self._route(dialog, self.flow), now)
         elif len(self._surplus) < MAX_FORKS:
             dialog = self._surplus[tag] = self._dialog.fork(response, self._cseq)
             self.dismiss(dialog, now, ANSWERED_ELSEWHERE)

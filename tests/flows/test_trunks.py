@@ -320,3 +320,21 @@ def test_13_bypass_with_a_late_offer(sim: Sim) -> None:
     assert call.remote_sdp == carrier.call.sdp()
     assert carrier.call.remote_sdp == call.sdp()
     assert carrier.call.received.count("ACK") == 1
+
+
+def test_8_requests_to_a_trunk_go_where_its_contact_says(sim: Sim) -> None:
+    house = House(sim, trunks=[trunk("carrier")], routes=[route(".", "carrier")])
+    alice, carrier = house.phone("1001"), house.carrier("carrier")
+    gateway = sim.phone("gateway")
+    carrier.on_call = lambda call: None
+    call = alice.invite("+33123")
+    sim.run_until(lambda: carrier.calls)
+    carrier.contact_host = gateway.address
+    gateway.calls.append(carrier.call)
+    carrier.call.accept()
+    sim.run_for(1)
+    call.bye()
+    sim.run_for(1)
+    assert set(sim.network.sent("ringway", "gateway")) == {"ACK", "BYE"}
+    assert set(sim.network.sent("ringway", "carrier")) == {"INVITE"}
+    assert house.quiet() == {}

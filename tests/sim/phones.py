@@ -192,6 +192,8 @@ class SimPhone:
         self.server = server
         self.transport = transport
         self.address = (network.host(name), port)
+        self.contact_host: tuple[str, int] | None = None
+        "Another place for the requests of a dialog: a gateway behind this proxy."
         self.rtp_port = 40000
         self.script = Script()
         self.on_call: Callable[[PhoneCall], None] | None = None
@@ -229,7 +231,8 @@ class SimPhone:
     def contact(self) -> str:
         """Our Contact."""
         suffix = ";transport=tcp" if self.transport == "TCP" else ""
-        return f"<sip:{self.user}@{self.address[0]}:{self.address[1]}{suffix}>"
+        host, port = self.contact_host or self.address
+        return f"<sip:{self.user}@{host}:{port}{suffix}>"
 
     @property
     def domain(self) -> str:
