@@ -50,7 +50,7 @@ from .api.pbx import PbxApi
 from .auth import TokenBook
 from .config import Config, Trunk, split_listen
 from .errors import ConfigError, Fault, StartError
-from .web import make_app
+from .web import http_log, make_app
 
 log = structlog.get_logger("server.app")
 
@@ -289,7 +289,7 @@ class Server:
             why_not_ready=lambda: self._why_not_ready,
             cors_origins=server.cors_origins,
         )
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=HTTP_SHUTDOWN_S)
+        self._runner = web.AppRunner(app, access_log=None, logger=http_log, shutdown_timeout=HTTP_SHUTDOWN_S)
         await self._runner.setup()
         for port in (server.http_port, *server.extra_http_ports):
             try:

@@ -6,6 +6,7 @@ Every request passes `_answer`: CORS, errors in the dialect's own words, and not
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import structlog
 from aiohttp import hdrs, web
+from aiohttp.http_exceptions import HttpProcessingError
 from pydantic import BaseModel, ValidationError
 
 from signalling import SignallingError
@@ -23,6 +25,8 @@ from .auth import TokenBook
 from .errors import ApiError, bad_request, refused
 
 log = structlog.get_logger("server.web")
+http_log = logging.getLogger("server.http")
+"What aiohttp itself has to say of connections."
 
 MAX_BODY = 64 * 1024  # bytes; the largest legal request of any dialect is a tenth of it
 MAX_FAULTS_TOLD = 5
@@ -39,6 +43,14 @@ CORS_METHODS = "GET, POST, PUT, PATCH, DELETE"
 CORS_REQUEST_HEADERS = "Authorization, Content-Type, Idempotency-Key"
 CORS_EXPOSED = "Retry-After, WWW-Authenticate"
 CORS_MAX_AGE_S = "7200"
+
+
+def is_ours_to_mend(record: logging.LogRecord) -> bool:
+    """False for what a peer did wrong: it sent something that is no HTTP, and was answered 400."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
+http_log.addFilter(is_ours_to_mend)
 
 
 class Health(BaseModel):

@@ -19,7 +19,6 @@ Handler = Callable[..., Awaitable[BaseModel]]
 HandlerT = TypeVar("HandlerT", bound=Handler)
 
 JSON_TYPE = "application/json"
-DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 ANYBODY = Principal("anybody", "token")
@@ -148,7 +147,6 @@ def document(dialects: Iterable[Dialect], *, title: str, version: str) -> dict[s
             paths.setdefault(declared.path, {})[declared.method.lower()] = _page(declared, schemas, error)
     return {
         "openapi": "3.1.0",
-        "jsonSchemaDialect": DIALECT,
         "info": {"title": title, "version": version},
         "tags": [{"name": dialect.name, "description": dialect.description} for dialect in dialects],
         "paths": paths,

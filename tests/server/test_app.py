@@ -78,6 +78,22 @@ def _options(port: int) -> str:
 
 
 @pytest.mark.parametrize(
+    "sent",
+    [b"\x16\x03\x01\x02\x00\x01\r\n\r\n", b"GET / HTTP/9\r\n\r\n", b"GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n"],
+)
+async def test_what_is_no_http_is_answered_400_and_not_our_fault(
+    server: Server, sent: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.http_ports[0])
+    writer.write(sent)
+    answer = await reader.readline()
+    writer.close()
+    await writer.wait_closed()
+    assert answer.split()[1] == b"400"
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize(
     ("fields", "status", "code"),
     [
         ({"caller": "1001", "callee": "1001"}, 404, "NOT_REGISTERED"),
