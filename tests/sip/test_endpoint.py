@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
 
 import pytest
 
+from sip.dialog import Dialog
 from sip.endpoint import SipEndpoint
 from sip.message import Request, Response, response_to
 from sip.resolver import ResolveError, Srv
@@ -432,3 +435,31 @@ async def test_nothing_is_reached_before_the_start() -> None:
     with pytest.raises(ResolveError, match="no transport is open"):
         await ours.flows_to(Uri.parse("sip:127.0.0.1"))
     await ours.close()
+
+
+@dataclass
+class Hop:
+    """The part of a dialog that decides where its requests go."""
+
+    next_hop: str
+
+
+@pytest.mark.parametrize(
+    ("hop", "remote"),
+    [
+        ("sip:gw@10.0.0.9:5070", ("10.0.0.9", 5070)),
+        ("sip:gw@10.0.0.2:5060", ("10.0.0.2", 5060)),
+        ("sip:gw@carrier.test", ("10.0.0.2", 5060)),
+        ("sip:gw@10.0.0.9;transport=tcp", ("10.0.0.2", 5060)),
+        ("sips:gw@10.0.0.9", ("10.0.0.2", 5060)),
+        ("sip:gw@[2001:db8::1]", ("10.0.0.2", 5060)),
+        ("sip:gw@224.0.1.75", ("10.0.0.2", 5060)),
+        ("tel:+33123456789", ("10.0.0.2", 5060)),
+        ("nonsense", ("10.0.0.2", 5060)),
+    ],
+)
+def test_requests_of_a_dialog_follow_its_route_where_it_leads(sim: Sim, hop: str, remote: tuple[str, int]) -> None:
+    """What a peer writes into Contact or Record-Route is its own; it must not make us fail."""
+    ours, _ = endpoint(sim, "ours")
+    flow = ours.flow("theirs")
+    assert ours.follow(cast(Dialog, Hop(hop)), flow).remote == remote
