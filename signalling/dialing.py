@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import structlog
+
 from sip import (
     Answered,
     Binding,
@@ -38,6 +40,8 @@ from .session import Hold, LegEvent, Session
 
 if TYPE_CHECKING:
     from .switch import Switch
+
+log = structlog.get_logger("signalling.dialing")
 
 HEAD_SIZE = 700  # bytes, the head of an INVITE of ours with its Via; to choose TCP by RFC 3261 §18.1.1
 
@@ -312,6 +316,8 @@ class Dialling:
         leg.attempts.append(call)
         self._waiting[call] = (destination, flows[1:])
         switch.sip.pump()
+        if session.call_id is None:
+            session.call_id = call.call_id
         name = trunk.name if trunk is not None else None
         session.emit(LegDialled, leg=leg.role, call_id=call.call_id, target=request.uri, trunk=name)
 
@@ -395,4 +401,5 @@ def bridge_answered(session: Session, switch: Switch, caller: Leg, callee: Leg) 
     """Both have answered: join them, and the talking time begins."""
     switch.bridge(caller, callee)
     session.answered()
+    log.info("call_answered", session=session.id, call_id=session.call_id, trunk=session.call.trunk)
     session.emit(Bridged)

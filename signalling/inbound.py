@@ -185,10 +185,11 @@ class Inbound:
             raise _refusal(error) from error
         except ValueError as error:  # a name or a number that no INVITE can carry on
             raise Refused(400, _quotable(error)) from error
+        session.call_id = request.call_id
         log.info(
             "call_in",
             session=session.id,
-            call_id=request.call_id,
+            call_id=session.call_id,
             caller=intent.caller,
             callee=number,
             by=f"{principal.kind} {principal.name}",

@@ -152,6 +152,7 @@ class Registry:
         log.info(
             "call_ended",
             session=session.id,
+            call_id=session.call_id,
             caller=call.caller,
             callee=call.callee,
             trunk=call.trunk,

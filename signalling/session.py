@@ -108,6 +108,7 @@ class Session:
         "_task",
         "_waiter",
         "bus",
+        "call_id",
         "calls",
         "end_cause",
         "ended",
@@ -131,6 +132,8 @@ class Session:
     ) -> None:
         self.id = session_id
         self.calls = [record]
+        self.call_id: str | None = None
+        "Call-ID of the first leg: with the session's id, the key of every log line."
         self.legs: list[Leg] = []
         self.host = host
         self.user_data = record.user_data
@@ -248,6 +251,8 @@ class Session:
         except asyncio.CancelledError:
             end = Finished("server stops", by="server", status=503)
             raise
+        except Exception:  # a fault of ours costs this call and no other; `end` says so
+            log.exception("session_failed", session=self.id, call_id=self.call_id)
         finally:
             self._end(end)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from signalling import Extension, Limits
 from tests.flows.house import House, sim
 from tests.media.fake import FakeMediaEngine
@@ -417,3 +419,18 @@ def test_14_no_port_left(sim: Sim) -> None:
     sim.run_until(lambda: call.state == "ended")
     assert call.status == 503
     assert house.quiet() == {}
+
+
+def test_12_a_fault_of_ours_costs_one_call(sim: Sim, monkeypatch: pytest.MonkeyPatch) -> None:
+    house = House(sim)
+    near, far = talk(sim, house)
+    carol = house.phone("1003")
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("signalling.inbound.Dialling.run", fail)
+    broken = carol.invite("1001")
+    sim.run_until(lambda: broken.state == "ended")
+    assert broken.status == 500
+    assert near.state == far.state == "talking"
