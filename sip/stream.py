@@ -11,12 +11,8 @@ from .views import MAX_HEAD, MAX_MESSAGE
 
 __all__ = ["HALF_MESSAGE_S", "MAX_BODY", "MAX_HEAD", "KeepAlive", "MessageStream"]
 
-MAX_BODY: Final = (
-    MAX_MESSAGE - MAX_HEAD
-)  # octets: what a stream carries is no larger than what a datagram may
-HALF_MESSAGE_S: Final = (
-    16.0  # from a message's first octet to its last; a phone on a bad line needs a few seconds
-)
+MAX_BODY: Final = MAX_MESSAGE - MAX_HEAD  # octets: what a stream carries is no larger than what a datagram may
+HALF_MESSAGE_S: Final = 16.0  # from a message's first octet to its last; a phone on a bad line needs a few seconds
 PING_GAP_S: Final = 1.0  # between the halves of a ping; two CRLFs further apart are two pongs
 
 _BLANK = re.compile(rb"(?:\r\n)++").match
