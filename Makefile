@@ -21,6 +21,7 @@ sum = $(shell cat pyproject.toml $(1) | cksum | tr -s ' \t' '--')
 RUN_STAMP := $(VENV)/.installed-run$(call sum,requirements/base.txt requirements/build.txt)
 DEV_STAMP := $(VENV)/.installed-dev$(call sum,requirements/dev.txt)
 
+.NOTPARALLEL:
 .PHONY: help run test tools lint types unit interop format bench fuzz requirements clean
 
 help:
@@ -63,9 +64,9 @@ format: $(DEV_STAMP)
 bench: $(DEV_STAMP)
 	$(BIN)/python -m bench $(ARGS)
 
-## make fuzz [ARGS=...]  feed mutated messages to a live server
+## make fuzz [ARGS=...]  feed mutated messages to the parser
 fuzz: $(DEV_STAMP)
-	$(BIN)/pytest tests/fuzz $(ARGS)
+	$(BIN)/python -m tests.fuzz.run $(or $(ARGS),--count 100000)
 
 ## make requirements     pin the dependencies anew (needs uv)
 COMPILE = uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
