@@ -8,7 +8,7 @@ import shutil
 import sys
 from collections.abc import Callable
 
-from . import machine
+from . import machine, rtp
 from .devices import Device, RingwayAnchored, RingwayBypass, Sippy, install_sippy
 from .machine import Cores
 from .measures import (
@@ -20,14 +20,10 @@ from .measures import (
     most_calls_a_second,
 )
 from .table import Table
+from .targets import CALL_TARGETS, CPU, MEMORY, P50, P99, RAMP, RTP_TARGETS, report
 
 INSIDE = "RINGWAY_BENCH_INSIDE"
 DEVICES: dict[str, type[Device]] = {"sippy": Sippy, "bypass": RingwayBypass, "anchor": RingwayAnchored}
-CPU = "CPU ms a call at 50 calls/s"
-RAMP = "most calls/s on one core"
-P50 = "added set-up latency p50, ms"
-P99 = "added set-up latency p99, ms"
-MEMORY = "KB a held call"
 Measure = Callable[[Device, Cores, Effort, Table], None]
 
 
@@ -57,6 +53,9 @@ MEASURES: dict[str, Measure] = {
 }
 
 
+RTP = "rtp"
+
+
 def main() -> int:
     arguments = read_arguments()
     if shutil.which("sipp") is None:
@@ -72,21 +71,33 @@ def main() -> int:
         print("bench: no private network (needs root and iproute2); using this machine's loopback", file=sys.stderr)
     machine.raise_file_limit()
     effort = QUICK if arguments.quick else Effort()
-    print(run(arguments.devices, arguments.only, effort).markdown())
-    return 0
+    cores = Cores.of_this_machine()
+    missed = 0
+    if calls := [name for name in arguments.only if name in MEASURES]:
+        table = run(cores, arguments.devices, calls, effort)
+        print(table.markdown())
+        missed += report(table, CALL_TARGETS)
+    if RTP in arguments.only:
+        if shutil.which("gcc") is None:
+            print("bench: no RTP figures without gcc for the load generator", file=sys.stderr)
+        else:
+            table = rtp.run(cores, [100, 500] if arguments.quick else [100, 500, 800], effort.seconds, effort.repeats)
+            print(f"\n{table.markdown()}")
+            missed += report(table, RTP_TARGETS)
+    return 1 if missed and arguments.check else 0
 
 
 def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench", description="Measure Ringway beside Sippy B2BUA.")
     parser.add_argument("--quick", action="store_true", help="one short repeat of each figure")
     parser.add_argument("--devices", nargs="+", choices=list(DEVICES), default=list(DEVICES))
-    parser.add_argument("--only", nargs="+", choices=list(MEASURES), default=list(MEASURES))
+    parser.add_argument("--only", nargs="+", choices=[*MEASURES, RTP], default=[*MEASURES, RTP])
+    parser.add_argument("--check", action="store_true", help="end with status 1 if a target is missed")
     return parser.parse_args()
 
 
-def run(devices: list[str], measures: list[str], effort: Effort) -> Table:
+def run(cores: Cores, devices: list[str], measures: list[str], effort: Effort) -> Table:
     """Each figure, repeat after repeat, the devices in turn, each freshly started."""
-    cores = Cores.of_this_machine()
     kinds = [DEVICES[name] for name in devices]
     table = Table([kind.name for kind in kinds], Sippy.name)
     for measure in measures:

@@ -117,7 +117,7 @@ class Ringway(Device):
         return [sys.executable, "-c", "from server.cli import main; main()", "serve", "--config", str(config)]
 
     def environment(self) -> dict[str, str]:
-        return {"PYTHONPATH": str(ROOT)}
+        return {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": ""}
 
 
 class RingwayBypass(Ringway):

@@ -56,11 +56,15 @@ def start(
         env={**os.environ, **(environment or {})},
         start_new_session=True,
     )
-    if os.geteuid() == 0:
-        # A session of its own is a scheduling group of its own, whose niceness counts (sched(7), autogroup).
-        with contextlib.suppress(OSError):
-            Path(f"/proc/{process.pid}/autogroup").write_text(str(niceness))
+    prioritise(process.pid, niceness)
     return process
+
+
+def prioritise(leader: int, niceness: int) -> None:
+    """Give a session's scheduling group its niceness: beside it that of a process counts little (sched(7))."""
+    if os.geteuid() == 0:
+        with contextlib.suppress(OSError):  # a kernel without autogroup
+            Path(f"/proc/{leader}/autogroup").write_text(str(niceness))
 
 
 def stop(process: subprocess.Popen[bytes], timeout_s: float = 8.0) -> int:
@@ -112,7 +116,7 @@ def memory_kb(pids: list[int]) -> int:
     return total
 
 
-def wait_for_port(process: subprocess.Popen[bytes], port: int, timeout_s: float = 20.0) -> None:
+def wait_for_port(process: subprocess.Popen[bytes], port: int, timeout_s: float = 40.0) -> None:
     """Wait until a UDP socket is bound to the port. Raises RuntimeError if the program ends or never does."""
     table, suffix = Path(f"/proc/{process.pid}/net/udp"), f":{port:04X} "
     give_up_at = time.monotonic() + timeout_s

@@ -86,7 +86,9 @@ class Relay:
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            start_new_session=True,
         )
+        machine.prioritise(process.pid, GENERATOR_NICENESS)
         assert process.stdin is not None
         assert process.stdout is not None
         with process.stdin as calls:

@@ -16,7 +16,7 @@ from .program import Program
 from .settings import ADMIN_TOKEN, Settings
 
 ROOT = Path(__file__).parent.parent.parent
-READY_LIMIT_S = 10.0
+READY_LIMIT_S = 30.0
 KEPT = {"retained", "media_ports_resting"}  # what is kept for a while after calls, on purpose
 IDLE_LIMIT_S = 45.0  # timers of transactions run for 32 s after the last message (RFC 3261 17.1.1.2)
 
