@@ -64,7 +64,7 @@ class IdempotencyStore(Generic[Answer]):
         self._entries[name] = entry
         try:
             answer = await act()
-        except BaseException as error:
+        except BaseException as error:  # whatever it was, those who wait must be told
             self._fail(name, entry, error)
             raise
         entry.future.set_result(answer)
