@@ -179,7 +179,7 @@ class Inbound:
             plan = Plan(()) if isinstance(decision, ToService) else plan_for(self._switch, decision, intent)
             session = self._registry.new_session(
                 CallRecord(intent.caller, number, intent.caller_display_name, *self._registry.clocks(), trunk=None),
-                host=principal.name if principal.kind == "extension" else None,
+                host=principal.owner,
             )
         except SignallingError as error:
             raise _refusal(error) from error

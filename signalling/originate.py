@@ -250,7 +250,7 @@ async def _first_reachable(switch: Switch, plan: Plan) -> tuple[Stage, Destinati
 
 def may_see(principal: Principal, owner: str | None) -> bool:
     """Whether a principal may see and end a session that `owner` started."""
-    return principal.kind == "admin" or owner == principal.name
+    return principal.kind == "admin" or owner == principal.owner
 
 
 def owned(sessions: Sequence[Session], principal: Principal) -> list[Session]:

@@ -53,7 +53,7 @@ class Registry:
             trunk=request.trunk,
             user_data=request.user_data,
         )
-        session = self.new_session(record, host=principal.name)
+        session = self.new_session(record, host=principal.owner)
         log.info(
             "call_originated",
             session=session.id,

@@ -88,6 +88,11 @@ class Principal:
     patterns: tuple[Pattern, ...] = ()
     "What it may dial through trunks; an admin may dial anything."
 
+    @property
+    def owner(self) -> str:
+        """What a session remembers of who started it: an extension and a token may bear the same name."""
+        return f"{self.kind}:{self.name}"
+
     def may_dial(self, number: str) -> bool:
         """Whether `number` may go to a trunk for this principal."""
         return self.kind == "admin" or any(p.matches(number) for p in self.patterns)

@@ -136,6 +136,7 @@ class Session:
         "Call-ID of the first leg: with the session's id, the key of every log line."
         self.legs: list[Leg] = []
         self.host = host
+        "Principal.owner of who started it."
         self.user_data = record.user_data
         self.ended = False
         self.end_cause: str | None = None

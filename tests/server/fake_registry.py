@@ -81,7 +81,7 @@ class FakeRegistry:
         session = FakeSession(
             str(884757570370146304 + len(self.requests)),
             [FakeCall(request.caller, request.callee, request.caller_display_name, request.trunk)],
-            host=principal.name,
+            host=principal.owner,
         )
         self.by_id[session.id] = session
         return session
