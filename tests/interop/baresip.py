@@ -15,7 +15,7 @@ from .network import Network
 from .program import Program, needs, until
 
 MODULES = Path("/usr/lib/baresip/modules")
-TONE_FILE_S = 90.0  # longer than any call here: at its end baresip hangs up
+TONE_FILE_S = 60.0  # longer than any call here: at its end baresip hangs up
 RTP_PORTS = 20
 
 
@@ -27,12 +27,14 @@ class Codec:
     module: str
     rate_hz: int = 8_000
     channels: int = 1
+    tone_file_s: float = TONE_FILE_S
+    "A large file takes baresip so long to load that the first words are lost."
 
 
 PCMU = Codec("PCMU/8000/1", "g711.so")
 PCMA = Codec("PCMA/8000/1", "g711.so")
 G722 = Codec("G722/16000/1", "g722.so", 16_000)
-OPUS = Codec("opus/48000/2", "opus.so", 48_000, 2)
+OPUS = Codec("opus/48000/2", "opus.so", 48_000, 2, tone_file_s=20.0)
 
 
 @dataclass(frozen=True)
@@ -233,7 +235,8 @@ class Baresip:
         (folder / "rec").mkdir(parents=True, exist_ok=True)
         (folder / "contacts").touch()
         say = folder / "say.wav"
-        tones.write_tone(say, mine.tone_hz, TONE_FILE_S, channels=mine.codec.channels, rate_hz=mine.codec.rate_hz)
+        codec = mine.codec
+        tones.write_tone(say, mine.tone_hz, codec.tone_file_s, channels=codec.channels, rate_hz=codec.rate_hz)
         lines = {
             "poll_method": "epoll",
             "sip_listen": f"{mine.address}:{self.port}",

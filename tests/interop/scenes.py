@@ -72,6 +72,7 @@ class Scenes(Generic[StageT]):
     async def _play_all(
         self, names: list[str], make_stage: Callable[[], AbstractAsyncContextManager[StageT]], at_once: int
     ) -> dict[str, Outcome]:
+        asyncio.get_running_loop().slow_callback_duration = 1.0  # starting a program takes its time
         async with make_stage() as stage:
             places = asyncio.Semaphore(at_once)
             outcomes = await asyncio.gather(*(self._play(self._scenes[name], stage, places) for name in names))

@@ -22,6 +22,7 @@ from .sipp import Sipp
 
 HEARD_SHARE = 0.95
 FIRST_EXTENSION = 1001
+DISCARD_PORT = 9  # nothing is ever sent there
 
 
 @dataclass
@@ -168,12 +169,17 @@ async def heard_each_other(first: Baresip, talk: Talk, second: Baresip, other: T
 
 
 @asynccontextmanager
-async def stage_with_server(folder: Path, settings: Settings, *, development: bool = True) -> AsyncIterator[Stage]:
-    """A network, a capture of its SIP and a server, which at the end must stop cleanly."""
+async def stage_with_server(
+    folder: Path, settings: Settings, *, development: bool = True, captures: bool = True
+) -> AsyncIterator[Stage]:
+    """A network, a capture of its SIP and a server, which at the end must stop cleanly.
+
+    Under load do without `captures` (the capture then sees nothing) and without `development`.
+    """
     async with own_network() as network:
         server = await Server.start(network, folder / "server", settings, development=development)
         try:
-            capture = Capture(network, [server.sip_port])
+            capture = Capture(network, [server.sip_port if captures else DISCARD_PORT])
         except PermissionError:
             await server.stop()
             absent("the right to open raw sockets")

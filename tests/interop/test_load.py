@@ -44,7 +44,7 @@ def _settings() -> Settings:
 @pytest.fixture(scope="module")
 def outcomes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
     def stage() -> AbstractAsyncContextManager[Stage]:
-        return stage_with_server(tmp_path_factory.mktemp("load"), _settings(), development=False)
+        return stage_with_server(tmp_path_factory.mktemp("load"), _settings(), development=False, captures=False)
 
     return scenes.play(request, stage, at_once=1)
 
