@@ -31,6 +31,9 @@ from .rtp import (
 from .sdp import RECEIVE, SEND
 from .sdp_leg import SdpLeg
 
+CLOCKS_HZ = {hz: hz for hz in (8_000, 16_000, 48_000)}
+"Numbers read with every packet should be one object, not one a leg: then they stay in the processor's cache."
+
 SUCCESSION_S = 0.2  # a new SSRC of the settled source is taken once the old one was silent for this long
 MAX_DROPOUT = 3000  # RFC 3550 appendix A.1: a larger jump of sequence numbers is a restart of the sender
 MAX_MISORDER = 100
@@ -43,41 +46,75 @@ _read_header = HEADER.unpack_from
 _write_tail = TAIL.pack_into
 
 
-class RelayLeg(SdpLeg):
+class PacketState(SdpLeg):
+    """What is touched with every packet, kept together and little of it.
+
+    With hundreds of legs most of the time goes into fetching their state from memory, and each number that
+    changes is an object of its own. So nothing is counted that can be worked out: packets from sequence numbers,
+    octets from runs of equal sizes, what was sent from what was received.
+    """
+
+    __slots__ = (
+        "_clock_hz",
+        "_forward",
+        "_highest",
+        "_jitter",
+        "_route",
+        "_shifted",
+        "_size",
+        "_ssrc",
+        "_take",
+        "_transit",
+    )
+
+    def __init__(self, leg_id: str, negotiation: Negotiation) -> None:
+        super().__init__(leg_id, negotiation)
+        self._take: Callable[[bytearray], int]
+        "Receives into the buffer; the size, or 0 for what is not ours."
+        self._ssrc: int | None = None
+        self._highest = -1
+        "Extended sequence number: not cut to 16 bits."
+        self._size = 0
+        "Of the last packet."
+        self._route: Route = NOTHING
+        self._clock_hz = 8_000
+        self._transit = self._jitter = 0.0
+        "In ticks of that clock (RFC 3550 §6.4.1)."
+        self._shifted = False
+        "Whether headers are to be rewritten."
+        self._forward: Callable[[memoryview | bytes], int]
+        "Sends to the peer's party; set while a route leads there."
+
+
+class RelayLeg(PacketState):
     """A leg from the packet on: counting, telling digits, relaying to a peer. A subclass brings the sockets."""
 
     __slots__ = (
         "_agreement",
         "_candidate",
-        "_clock_hz",
         "_destination",
         "_expected_before",
         "_first",
-        "_heard_at",
-        "_highest",
-        "_jitter",
         "_joined",
-        "_octets",
+        "_kept",
+        "_kept_octets",
+        "_missing",
+        "_octets_before",
         "_old_ssrc",
         "_out",
         "_peer",
         "_plan",
         "_readers",
-        "_received",
         "_received_before",
         "_refused",
-        "_route",
+        "_relayed_before",
         "_rtcp",
+        "_same_size_from",
         "_send",
         "_sent",
         "_sent_octets",
         "_shift_seq",
         "_shift_ts",
-        "_shifted",
-        "_sink",
-        "_ssrc",
-        "_take",
-        "_transit",
         "_writer",
     )
 
@@ -86,26 +123,24 @@ class RelayLeg(SdpLeg):
         self._agreement: Agreement | None = None
         self._peer: RelayLeg | None = None
         "To whom we relay what we receive, and who relays to us; oneself to echo."
-        self._sink: RelayLeg
-        "The peer, set only while there is one: read with every packet, and not to be checked each time."
         self._out = OutStream()
         self._sent = self._sent_octets = 0
+        "Packets and octets sent, without what the peer relays since it joined."
         self._rtcp = RtcpSession(f"{random.getrandbits(64):016x}", random.getrandbits(32))
         self._writer: EventWriter | None = None
-        self._take: Callable[[bytearray], int]
         self._send: Callable[[memoryview | bytes], int]
         self._destination: Address | None = None
-        self._ssrc: int | None = None
         self._old_ssrc: int | None = None
-        self._candidate: tuple[int, int] | None = None
-        self._clock_hz = 8_000
-        self._highest, self._first = -1, 0
-        self._received = self._received_before = self._expected_before = 0
-        self._octets = self._refused = 0
-        self._transit = self._jitter = self._heard_at = 0.0
+        self._candidate: tuple[int, int, float] | None = None
+        self._first = self._missing = 0
+        self._received_before = self._expected_before = 0
+        self._octets_before = self._same_size_from = 0
+        self._kept = self._kept_octets = 0
+        "What was received and not simply relayed."
+        self._relayed_before = (0, 0)
+        self._refused = 0
         self._plan: Plan = plan_for((), ())
-        self._route: Route = NOTHING
-        self._joined = self._shifted = False
+        self._joined = False
         self._shift_seq = self._shift_ts = 0
         self._readers: dict[int, EventReader] = {}
 
@@ -117,7 +152,7 @@ class RelayLeg(SdpLeg):
             size = self._take(BUFFER)
         except OSError:  # nothing there after all, or an ICMP error that reading has cleared
             return
-        if not HEADER_SIZE <= size < MAX_PACKET:
+        if size != self._size and not self._admit_size(size):
             self._refused += 1
             return
         first, kind, seq, timestamp, ssrc = _read_header(BUFFER)
@@ -132,40 +167,76 @@ class RelayLeg(SdpLeg):
             self._highest += 1
         else:
             self._follow_jump(seq, ahead, timestamp, now)
-        self._received += 1
-        self._octets += size
-        self._heard_at = now
+        transit = now * self._clock_hz - timestamp
+        moved = transit - self._transit
         out = self._route[kind]
         if out < 0:
             self._aside(out, size, kind, seq, timestamp, now)
             return
-        transit = now * self._clock_hz - timestamp
-        moved = transit - self._transit
         self._transit = transit
         if moved < 0:
             moved = -moved
         if moved < 8000:  # else the sender's clock has jumped, or wrapped: not jitter
             self._jitter += (moved - self._jitter) * 0.0625
-        sink = self._sink
         if self._shifted:
-            shifted_seq, shifted_ts = seq + self._shift_seq, timestamp + self._shift_ts
-            _write_tail(BUFFER, 1, out, shifted_seq & MASK16, shifted_ts & MASK32, sink._out.ssrc)
+            self._rewrite(out, seq, timestamp)
         elif out != kind:
             BUFFER[1] = out
         try:
-            sink._send(VIEWS[size])
+            self._forward(VIEWS[size])
         except OSError:  # full buffer, or the ICMP error of an earlier packet: this packet is lost
-            return
-        sink._sent += 1
-        sink._sent_octets += size
+            self._kept += 1
+            self._kept_octets += size
+
+    def _admit_size(self, size: int) -> bool:
+        """A size other than that of the packet before: the run of equal ones ends, if it can be RTP at all."""
+        if not HEADER_SIZE <= size < MAX_PACKET:
+            return False
+        self._octets_before = self._octets
+        self._same_size_from = self._received
+        self._size = size
+        return True
+
+    @property
+    def _received(self) -> int:
+        """Packets received in all."""
+        return self._received_before + self._highest - self._first + 1 - self._missing
+
+    @property
+    def _expected(self) -> int:
+        """Packets that should have been received in all."""
+        return self._expected_before + self._highest - self._first + 1
+
+    @property
+    def _octets(self) -> int:
+        """Octets of all packets received, headers included."""
+        return self._octets_before + self._size * (self._received - self._same_size_from)
+
+    @property
+    def _relayed(self) -> tuple[int, int]:
+        """Packets and octets that `on_packet` has relayed by itself, since the leg was made."""
+        return self._received - self._kept, self._octets - self._kept_octets
+
+    @property
+    def _sent_in_all(self) -> tuple[int, int]:
+        """Packets and octets sent to our party, by whomever."""
+        feeder = self._peer
+        if feeder is None or not feeder._joined:
+            return self._sent, self._sent_octets
+        (packets, octets), (before, octets_before) = feeder._relayed, feeder._relayed_before
+        return self._sent + packets - before, self._sent_octets + octets - octets_before
 
     def _admit_source(self, first: int, seq: int, timestamp: int, ssrc: int, now: float) -> bool:
         """Whether a packet of another SSRC than the settled one (or not RTP) is the stream of now."""
         if first & VERSION_MASK != VERSION_2:
             return False
-        if self._ssrc is not None and ((ssrc, seq) != self._candidate or now - self._heard_at < SUCCESSION_S):
-            self._candidate = (ssrc, (seq + 1) & MASK16)
-            return False
+        if self._ssrc is not None:
+            heard, candidate = self._received, self._candidate
+            if candidate is None or candidate[:2] != (ssrc, heard):
+                self._candidate = (ssrc, heard, now)
+                return False
+            if now - candidate[2] < SUCCESSION_S:
+                return False
         self._candidate = None
         if ssrc != self._old_ssrc:
             self._restart(seq, timestamp, now)
@@ -176,15 +247,19 @@ class RelayLeg(SdpLeg):
         """A sequence number that is not the next one: loss, a late or doubled packet, or a restart."""
         if ahead <= MAX_DROPOUT:
             self._highest += ahead
-        elif ahead < MASK16 + 1 - MAX_MISORDER:
+            self._missing += ahead - 1
+        elif ahead >= MASK16 + 1 - MAX_MISORDER:
+            self._missing -= 1
+        else:
             self._restart(seq, timestamp, now)
+            self._highest += 1
 
     def _restart(self, seq: int, timestamp: int, now: float) -> None:
         """Another stream begins at this packet."""
         self._depart()
-        self._expected_before += self._highest - self._first + 1
         self._received_before = self._received
-        self._first = seq
+        self._expected_before = self._expected
+        self._first, self._missing = seq, 0
         self._highest = seq - 1
         self._transit = now * self._clock_hz - timestamp
         self._jitter = 0.0
@@ -192,9 +267,16 @@ class RelayLeg(SdpLeg):
 
     def _aside(self, code: int, size: int, kind: int, seq: int, timestamp: int, now: float) -> None:
         """Every packet that is not simply relayed."""
+        self._kept += 1
+        self._kept_octets += size
         if code == relay.REFUSE:
             self._refused += 1
             return
+        if code == relay.JOIN:
+            fresh = self._join(seq, timestamp, now)
+            code = self._route[kind]
+            if code >= 0:
+                self._relay(size, code | MARKER if fresh else code, seq, timestamp)
         if code == relay.EVENT:  # its timestamp stands still: of no use for jitter
             self._read_event(size, kind, seq, timestamp, now)
             return
@@ -203,26 +285,23 @@ class RelayLeg(SdpLeg):
         self._transit = transit
         if moved < 8000:
             self._jitter += (moved - self._jitter) * 0.0625
-        if code == relay.JOIN:
-            fresh = self._join(seq, timestamp, now)
-            out = self._route[kind]
-            if out < 0:
-                self._aside(out, size, kind, seq, timestamp, now)
-            else:
-                self._relay(size, out | MARKER if fresh else out, seq, timestamp)
-        elif code == relay.CONVERT:
+        if code == relay.CONVERT:
             number, table = self._plan.conversions[kind & ~MARKER]
             begin, end = payload_offset(BUFFER, size), payload_end(BUFFER, size)
             if begin < end:
                 BUFFER[begin:end] = BUFFER[begin:end].translate(table)
                 self._relay(size, number | kind & MARKER, seq, timestamp)
 
+    def _rewrite(self, out: int, seq: int, timestamp: int) -> None:
+        """Put the numbers of the peer's stream into the header."""
+        ssrc = self._peer._out.ssrc if self._peer is not None else 0
+        _write_tail(BUFFER, 1, out, (seq + self._shift_seq) & MASK16, (timestamp + self._shift_ts) & MASK32, ssrc)
+
     def _relay(self, size: int, out: int, seq: int, timestamp: int) -> None:
         """What the end of `on_packet` does, for the rarer packets."""
-        sink = self._sink
-        shifted_seq, shifted_ts = seq + self._shift_seq, timestamp + self._shift_ts
-        _write_tail(BUFFER, 1, out, shifted_seq & MASK16, shifted_ts & MASK32, sink._out.ssrc)
-        sink.transmit(VIEWS[size])
+        if self._peer is not None:
+            self._rewrite(out, seq, timestamp)
+            self._peer.transmit(VIEWS[size])
 
     def _read_event(self, size: int, kind: int, seq: int, timestamp: int, now: float) -> None:
         number = kind & ~MARKER
@@ -242,14 +321,16 @@ class RelayLeg(SdpLeg):
 
     # Whom it goes to.
 
+    def _send_by(self, way: Callable[[memoryview | bytes], int]) -> None:
+        """Send to our party in this way from now on."""
+        self._send = way
+        if self._peer is not None and self._peer._joined:
+            self._peer._forward = way
+
     def feed(self, peer: RelayLeg | None) -> None:
         """Relay what we receive to another leg, to ourselves (echo), or to nobody."""
         self._depart()
-        if self._peer is not None:
-            del self._sink
         self._peer = peer
-        if peer is not None:
-            self._sink = peer
         self.rewire()
 
     def rewire(self) -> None:
@@ -274,11 +355,13 @@ class RelayLeg(SdpLeg):
         return (*agreement.codecs, *agreement.events)
 
     def _join(self, seq: int, timestamp: int, now: float) -> bool:
-        """Fit our source to what the sink's party has seen so far; True if that party may notice the change."""
-        stream = self._sink._out
+        """Fit our source to what the peer's party has seen so far; True if that party may notice the change."""
+        peer = self._peer
+        assert peer is not None
+        stream = peer._out
         feeder = (self.id, self._old_ssrc or 0)
         fresh = stream.feeder != feeder
-        if stream.ssrc is None and self._sink is not self:
+        if stream.ssrc is None and peer is not self:
             stream.ssrc = self._old_ssrc
             self._shift_seq = self._shift_ts = 0
             fresh = False
@@ -293,14 +376,19 @@ class RelayLeg(SdpLeg):
         self._shifted = stream.ssrc != self._old_ssrc or bool(self._shift_seq & MASK16 or self._shift_ts & MASK32)
         self._joined = True
         self._route = self._plan.joined
+        self._forward = peer._send
+        self._relayed_before = self._relayed
         return fresh
 
     def _depart(self) -> None:
-        """Stop feeding the sink, leaving behind where its stream stands."""
-        if self._joined:
+        """Stop feeding the peer, leaving behind where its stream stands and what it was sent."""
+        peer = self._peer
+        if self._joined and peer is not None:
+            peer._sent, peer._sent_octets = peer._sent_in_all
             self._joined = False
             self._route = self._plan.joining
-            stream = self._sink._out
+            del self._forward
+            stream = peer._out
             stream.seq = (self._highest + self._shift_seq) & MASK16
             stream.anchor = self._transit - self._shift_ts
 

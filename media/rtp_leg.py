@@ -16,7 +16,7 @@ from .negotiation import Agreement, Negotiation
 from .out_stream import OutStream
 from .ports import CAN_DISCONNECT, PortPair, disconnect
 from .relay import NOTHING
-from .relay_leg import Address, RelayLeg
+from .relay_leg import CLOCKS_HZ, Address, RelayLeg
 from .rtcp_session import Received, Sent
 from .rtp import BUFFER, HEADER, HEADER_SIZE, MARKER, MASK32, MAX_PACKET, VERSION_2, VERSION_MASK, VIEWS
 from .sdp import RECEIVE
@@ -56,9 +56,10 @@ class RtpLeg(RelayLeg):
         "_rtcp_destination",
         "_rtp_socket",
         "_signalled",
+        "_silent_since",
         "_speaking_ts",
         "_timed_out",
-        "_watched_from",
+        "_watched_count",
         "attachment",
     )
 
@@ -80,7 +81,8 @@ class RtpLeg(RelayLeg):
         self._speaking_ts: int | None = None
         self._event_ts = 0
         self._timed_out = False
-        self._watched_from: float | None = None
+        self._silent_since: float | None = None
+        self._watched_count = 0
 
     # Whom we hear.
 
@@ -123,14 +125,14 @@ class RtpLeg(RelayLeg):
             return
         self._connected = True
         self._take = self._rtp_socket.recv_into
-        self._send = self._rtp_socket.send
+        self._send_by(self._rtp_socket.send)
 
     def _open_to_all(self) -> None:
         if self._connected:
             disconnect(self._rtp_socket)
             self._connected = False
         self._take = self._take_from_anyone
-        self._send = self._send_to
+        self._send_by(self._send_to)
 
     def _send_to(self, packet: memoryview | bytes) -> int:
         assert self._destination is not None
@@ -143,7 +145,8 @@ class RtpLeg(RelayLeg):
         self._depart()
         first = self._agreement is None
         self._agreement = agreement
-        self._clock_hz = agreement.codecs[0].clock_hz
+        clock_hz = agreement.codecs[0].clock_hz
+        self._clock_hz = CLOCKS_HZ.get(clock_hz, clock_hz)
         remote = agreement.remote
         if remote.rtp is not None and remote.rtp != self._signalled:
             self._signalled = self._destination = remote.rtp
@@ -258,12 +261,13 @@ class RtpLeg(RelayLeg):
         agreement = self._agreement
         expected = agreement is not None and agreement.direction & RECEIVE and not agreement.on_hold
         if not expected or self.on_timeout is None:
-            self._watched_from = None
+            self._silent_since = None
             return
-        if self._watched_from is None:
-            self._watched_from = now
+        received = self._received
+        if self._silent_since is None or received != self._watched_count:
+            self._silent_since, self._watched_count = now, received
         timeout_s = self._host.timeout_s
-        if not self._timed_out and now - max(self._watched_from, self._heard_at) >= timeout_s:
+        if not self._timed_out and now - self._silent_since >= timeout_s:
             self._timed_out = True
             self.on_timeout(self, f"no RTP for {timeout_s:g} s")
 
@@ -280,9 +284,10 @@ class RtpLeg(RelayLeg):
         received = None
         if self._old_ssrc is not None:
             expected = self._highest - self._first + 1
-            count = self._received - self._received_before
+            count = expected - self._missing
             received = Received(self._old_ssrc, self._highest & MASK32, expected, count, int(self._jitter))
-        sent = Sent(self._sent, self._sent_octets - HEADER_SIZE * self._sent, timestamp)
+        packets, octets = self._sent_in_all
+        sent = Sent(packets, octets - HEADER_SIZE * packets, timestamp)
         packet = self._rtcp.report(stream.ssrc, sent, received, now, time.time(), goodbye=goodbye)
         try:
             pair.rtcp.sendto(packet, destination)
@@ -307,16 +312,16 @@ class RtpLeg(RelayLeg):
     def stats(self) -> LegStats:
         """A snapshot of the counters."""
         rtcp = self._rtcp
-        expected = self._expected_before + self._highest - self._first + 1
         per_ms = self._clock_hz / 1000
+        packets, octets = self._sent_in_all
         return LegStats(
             local=(self._host.advertised_host, self._pair.port if self._pair is not None else 0),
             remote=self._destination,
-            packets_sent=self._sent,
-            octets_sent=self._sent_octets - HEADER_SIZE * self._sent,
+            packets_sent=packets,
+            octets_sent=octets - HEADER_SIZE * packets,
             packets_received=self._received,
             octets_received=self._octets - HEADER_SIZE * self._received,
-            packets_lost=expected - self._received,
+            packets_lost=self._expected - self._received,
             packets_refused=self._refused,
             jitter_ms=self._jitter / per_ms,
             rtt_ms=rtcp.rtt_s * 1000 if rtcp.rtt_s is not None else None,
@@ -329,7 +334,7 @@ class RtpLeg(RelayLeg):
         pair = self._pair
         if pair is None:
             return
-        if self._sent or self._received:
+        if self._sent_in_all[0] or self._received:
             self._report(_monotonic(), goodbye=True)
         if self.attachment is not None:
             self.attachment.close()

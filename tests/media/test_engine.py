@@ -7,6 +7,7 @@ import gc
 import struct
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -31,6 +32,10 @@ def join(engine: MediaEngine, a: Party, b: Party, formats: str = "0 8 101") -> t
     a.aim(leg_a.create_answer(leg_b))
     engine.bridge(leg_a, leg_b)
     return leg_a, leg_b
+
+
+def refused(leg: RtpLeg, packets: int) -> bool:
+    return leg.stats.packets_refused == packets
 
 
 async def test_relays_both_ways_unchanged(engine: MediaEngine, party: Make) -> None:
@@ -143,15 +148,55 @@ async def test_a_new_ssrc_succeeds_a_silent_one(
     first = await b.receive()
     a.ssrc, a.seq, a.timestamp = 0xA2, 40000, 99
     a.send(0, b"too early")
-    clock[0] += 0.3
-    a.send(0, b"second in order")
+    await until(lambda: leg_a.stats.packets_refused == 1)
+    clock[0] += 0.1
+    a.send(0, b"still too early")
+    await until(lambda: leg_a.stats.packets_refused == 2)
+    clock[0] += 0.2
+    a.send(0, b"late enough")
     got = await b.receive()
-    assert got.payload == b"second in order"
+    assert got.payload == b"late enough"
     assert (got.ssrc, got.seq, got.marker) == (first.ssrc, (first.seq + 1) & 0xFFFF, True)
     assert got.timestamp - first.timestamp == pytest.approx(0.3 * 8000 + 160, abs=2)
-    a.send(0, b"third")
+    a.send(0, b"next")
     assert (await b.receive()).seq == (first.seq + 2) & 0xFFFF
     assert leg_a.stats.packets_lost == 0
+
+
+async def test_a_new_ssrc_does_not_succeed_one_that_speaks(
+    engine: MediaEngine, party: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = party(0xA), party(0xB)
+    clock = [1000.0]
+    monkeypatch.setattr("media.relay_leg._monotonic", lambda: clock[0])
+    leg_a, _ = join(engine, a, b)
+    for number in range(1, 5):
+        a.ssrc = 0xA
+        a.send(0, b"true")
+        assert (await b.receive()).payload == b"true"
+        clock[0] += 0.3
+        a.ssrc = 0xBAD
+        a.send(0, b"false")
+        await until(partial(refused, leg_a, number))
+
+
+async def test_octets_of_packets_of_all_sizes_are_counted(engine: MediaEngine, party: Make) -> None:
+    a, b = party(0xA), party(0xB)
+    leg_a, leg_b = join(engine, a, b)
+    sizes = [160, 160, 80, 240, 80, 160, 160, 1]
+    for size in sizes:
+        a.send(0, bytes(size))
+        await b.receive()
+    assert (leg_a.stats.packets_received, leg_a.stats.octets_received) == (8, sum(sizes))
+    assert (leg_b.stats.packets_sent, leg_b.stats.octets_sent) == (8, sum(sizes))
+    engine.echo(leg_a, prompt=False)
+    a.send(0, bytes(10))
+    await a.receive()
+    a.send(0, bytes(20))
+    await a.receive()
+    assert (leg_a.stats.packets_sent, leg_a.stats.octets_sent) == (2, 30)
+    assert (leg_b.stats.packets_sent, leg_b.stats.octets_sent) == (8, sum(sizes))
+    assert (leg_a.stats.packets_received, leg_a.stats.octets_received) == (10, sum(sizes) + 30)
 
 
 async def test_loss_reordering_and_wrap_are_counted(engine: MediaEngine, party: Make) -> None:
