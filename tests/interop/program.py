@@ -17,6 +17,8 @@ import pytest
 
 from .network import Network
 
+NICENESS = -10
+
 
 def needs(*programs: str) -> None:
     """Skip the test when a program is missing; fail it instead where CI=true promises them all."""
@@ -58,6 +60,10 @@ class Program:
                 cwd=cwd or folder,
                 start_new_session=True,
             )
+        if os.geteuid() == 0:
+            # Phones must not stutter for what else this machine does; a session is a scheduling group (sched(7)).
+            with contextlib.suppress(OSError):  # a kernel without autogroup
+                Path(f"/proc/{self._process.pid}/autogroup").write_text(str(NICENESS))
 
     @property
     def pid(self) -> int:

@@ -113,7 +113,7 @@ async def the_carrier_hangs_up(stage: Stage) -> None:
         await alice.dial("sip:0223456@127.0.0.1")
         talk = await alice.talk_begins()
         await alice.talk_ends(talk)
-        assert 0.8 <= talk.duration_s <= 1.6
+        assert 0.3 <= talk.duration_s <= 2.0
     assert trunk.counts().failed == 0, trunk.errors()
 
 
@@ -139,7 +139,7 @@ async def a_trunk_calls_in_to_an_extension(stage: Stage) -> None:
         closed = await bob.event("CALL_CLOSED")
         counts = await caller.finished(10)
         assert (counts.successful, counts.failed) == (1, 0), caller.errors()
-        assert 1.2 <= closed.at - talk.at <= 2.5
+        assert 0.5 <= closed.at - talk.at <= 2.5
         invite = await stage.capture.wait_for(method="INVITE", destination=("127.0.0.1", bob.port))
         assert invite.uri.startswith(f"sip:{DID_EXTENSION}")
 
