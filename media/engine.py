@@ -13,6 +13,7 @@ from .errors import MediaError
 from .leg import Attachment, MediaLeg
 from .negotiation import Negotiation, Remote
 from .player import Frames, prompt_frames, ringback_frames, tone_frames
+from .poller import make_poller
 from .ports import REST_S, PortPair, PortPool
 from .relay_leg import Address
 from .rtp_leg import RtpLeg
@@ -51,6 +52,7 @@ class MediaEngine:
         """Raises ValueError for an unknown codec or an unusable port range."""
         self.config = config
         self.loop = asyncio.get_running_loop()
+        self.poller = make_poller(self.loop)
         self.timeout_s = config.timeout_s
         self.advertised_host = config.advertised_host or config.bind_host
         self._policy = policy_of(config.codecs)
@@ -120,6 +122,7 @@ class MediaEngine:
         for leg in list(self._slots):
             leg.close()
         self._ticker.close()
+        self.poller.close()
         if self._wheel_timer is not None:
             self._wheel_timer.cancel()
             self._wheel_timer = None

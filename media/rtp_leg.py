@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import time
-from asyncio import AbstractEventLoop
 from typing import Protocol
 
 from .codecs import Codec
@@ -14,6 +13,7 @@ from .learning import SourceLearning
 from .leg import Attachment, LegStats
 from .negotiation import Agreement, Negotiation
 from .out_stream import OutStream
+from .poller import Poller
 from .ports import CAN_DISCONNECT, PortPair, disconnect
 from .relay import NOTHING
 from .relay_leg import CLOCKS_HZ, Address, RelayLeg
@@ -29,7 +29,7 @@ _monotonic = time.monotonic
 class LegHost(Protocol):
     """What a leg needs of the engine."""
 
-    loop: AbstractEventLoop
+    poller: Poller
     timeout_s: float
     advertised_host: str
 
@@ -155,8 +155,8 @@ class RtpLeg(RelayLeg):
         self._ssrc = None
         self._open_to_all()
         if first:
-            self._host.loop.add_reader(pair.rtp.fileno(), self.on_packet)
-            self._host.loop.add_reader(pair.rtcp.fileno(), self._on_rtcp)
+            self._host.poller.add(pair.rtp.fileno(), self.on_packet)
+            self._host.poller.add(pair.rtcp.fileno(), self._on_rtcp)
         self.rewire()
         if self._peer is not None and self._peer is not self:
             self._peer.rewire()
@@ -339,8 +339,8 @@ class RtpLeg(RelayLeg):
         if self.attachment is not None:
             self.attachment.close()
         if self._agreement is not None:
-            self._host.loop.remove_reader(pair.rtp.fileno())
-            self._host.loop.remove_reader(pair.rtcp.fileno())
+            self._host.poller.remove(pair.rtp.fileno())
+            self._host.poller.remove(pair.rtcp.fileno())
         self._pair = self._agreement = self._writer = None
         self._route = NOTHING
         self._take = self._send = _closed  # what refers to ourselves would keep us until the next garbage collection
