@@ -76,23 +76,16 @@ class Relay:
 
     def load(self, generator: Path, seconds: float) -> Load:
         """Run all calls for some seconds."""
-        process = subprocess.Popen(
-            [
-                *(["taskset", "-c", str(self._cores.generator)] if shutil.which("taskset") else []),
-                *(["nice", "-n", str(GENERATOR_NICENESS - os.nice(0))] if os.geteuid() == 0 else []),
-                str(generator),
-                str(WARM_UP_S),
-                str(seconds),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
+        calls = generator.with_name("map")
+        calls.write_bytes(self.map)
+        process = machine.start(
+            [str(generator), str(WARM_UP_S), str(seconds), str(calls)],
+            self._cores.generator,
+            GENERATOR_NICENESS,
+            cwd=ROOT,
+            output=subprocess.PIPE,
         )
-        machine.prioritise(process.pid, GENERATOR_NICENESS)
-        assert process.stdin is not None
         assert process.stdout is not None
-        with process.stdin as calls:
-            calls.write(self.map)
         used = 0
         for line in process.stdout:
             if line == b"begin\n":

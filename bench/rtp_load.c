@@ -1,6 +1,6 @@
 /* Calls through an RTP relay: sends 20 ms packets of PCMU both ways and measures loss and latency.
  *
- * usage: rtp_load WARM_UP_S SECONDS < map      a line a call: A's port, its relay port, B's port, its relay port
+ * usage: rtp_load WARM_UP_S SECONDS MAP      MAP holds a line a call: A's port, its relay port, B's port, its relay port
  *
  * A sends to its relay port and B must receive it, and the other way round. Sends are spread evenly over 20 ms.
  * Latency is from the instant written into the payload to the kernel's receive stamp. One thread, meant for a core
@@ -157,13 +157,15 @@ static void announce(const char *what)
 int main(int count, char **arguments)
 {
     int calls = 0, ports[4], epoll = epoll_create1(0);
-    if (count != 3)
-        return fprintf(stderr, "usage: rtp_load WARM_UP_S SECONDS < map\n"), 2;
-    while (calls < MAX_CALLS && scanf("%d %d %d %d", ports, ports + 1, ports + 2, ports + 3) == 4) {
+    FILE *map = count == 4 ? fopen(arguments[3], "r") : NULL;
+    if (map == NULL)
+        return fprintf(stderr, "usage: rtp_load WARM_UP_S SECONDS MAP\n"), 2;
+    while (calls < MAX_CALLS && fscanf(map, "%d %d %d %d", ports, ports + 1, ports + 2, ports + 3) == 4) {
         open_side(&sides[2 * calls], ports[0], ports[1], epoll);
         open_side(&sides[2 * calls + 1], ports[2], ports[3], epoll);
         calls++;
     }
+    fclose(map);
     if (calls == 0)
         return fprintf(stderr, "rtp_load: no calls\n"), 2;
     for (int i = 0; i < BATCH; i++) {
