@@ -145,24 +145,24 @@ class RelayLeg(PacketState):
         self._shift_seq = self._shift_ts = 0
         self._readers: dict[int, EventReader] = {}
 
-    # Receiving. One packet a call: a second read that finds nothing costs more than the next wake-up.
+    # Receiving. One packet a call: the poller knows when a second read is worth its cost.
 
-    def on_packet(self) -> None:
-        """RTP is waiting on the socket."""
+    def on_packet(self) -> bool:
+        """RTP may be waiting on the socket; False if there was none."""
         take = self._take  # called directly, `self._take()` would be looked up as a method first
         try:
             size = take(BUFFER)
         except OSError:  # nothing there after all, or an ICMP error that reading has cleared
-            return
+            return False
         if size != self._size and not self._admit_size(size):
             self._refused += 1
-            return
+            return True
         first, kind, seq, timestamp, ssrc = _read_header(BUFFER)
         if (ssrc != self._ssrc or first & VERSION_MASK != VERSION_2) and not self._admit_source(
             first, seq, timestamp, ssrc
         ):
             self._refused += 1
-            return
+            return True
         ahead = (seq - self._highest) & MASK16
         if ahead == 1:
             self._highest += 1
@@ -171,7 +171,7 @@ class RelayLeg(PacketState):
         out = self._route[kind]
         if out < 0:
             self._aside(out, size, kind, seq, timestamp)
-            return
+            return True
         if not seq & 6:
             self._time(timestamp)
         if self._shifted:
@@ -184,6 +184,7 @@ class RelayLeg(PacketState):
         except OSError:  # full buffer, or the ICMP error of an earlier packet: this packet is lost
             self._kept += 1
             self._kept_octets += size
+        return True
 
     def _time(self, timestamp: int) -> None:
         """Note when a packet came, for jitter: RFC 3550 §6.4.1 asks for each, we take two neighbours of eight.

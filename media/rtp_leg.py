@@ -294,19 +294,20 @@ class RtpLeg(RelayLeg):
         except OSError:  # a lost report; the next one says the same
             return
 
-    def _on_rtcp(self) -> None:
-        """RTCP is waiting on its socket."""
+    def _on_rtcp(self) -> bool:
+        """RTCP may be waiting on its socket; False if there was none."""
         if self._pair is None:
-            return
+            return False
         try:
             size, sender = self._pair.rtcp.recvfrom_into(BUFFER)
         except OSError:  # nothing there after all
-            return
+            return False
         host = self._destination[0] if self._destination is not None else None
         if sender[0] != host or self._host.is_own(sender[:2]):
-            return
+            return True
         self._rtcp_destination = sender[:2]
         self._rtcp.receive(VIEWS[min(size, MAX_PACKET - 1)], self._out.ssrc, _monotonic(), time.time())
+        return True
 
     @property
     def stats(self) -> LegStats:

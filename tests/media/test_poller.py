@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from media.poller import BATCH, EpollPoller, LoopPoller, Poller, make_poller
+from media.poller import BATCH, DEPTH, EpollPoller, LoopPoller, Poller, make_poller
 
 from .party import until
 
@@ -34,12 +34,20 @@ def pair() -> Iterator[Callable[[], tuple[socket.socket, socket.socket]]]:
 Make = Callable[[], tuple[socket.socket, socket.socket]]
 
 
+def read(here: socket.socket, got: list[bytes]) -> bool:
+    try:
+        got.append(here.recv(100))
+    except BlockingIOError:
+        return False
+    return True
+
+
 @Kinds
 async def test_a_reader_is_called_while_there_is_something(kind: type[EpollPoller | LoopPoller], pair: Make) -> None:
     poller: Poller = kind(asyncio.get_running_loop())
     here, there = pair()
     got: list[bytes] = []
-    poller.add(here.fileno(), lambda: got.append(here.recv(100)))
+    poller.add(here.fileno(), partial(read, here, got))
     for number in range(3):
         there.send(bytes([number]))
     await until(lambda: len(got) == 3)
@@ -47,7 +55,7 @@ async def test_a_reader_is_called_while_there_is_something(kind: type[EpollPolle
     poller.remove(here.fileno())
     there.send(b"unheard")
     other, far = pair()
-    poller.add(other.fileno(), lambda: got.append(other.recv(100)))
+    poller.add(other.fileno(), partial(read, other, got))
     far.send(b"heard")
     await until(lambda: len(got) == 4)
     assert got[3] == b"heard"
@@ -61,16 +69,14 @@ async def test_a_reader_may_remove_another(kind: type[EpollPoller | LoopPoller],
     sockets = [pair() for _ in range(2)]
     called: list[int] = []
 
-    def reader(number: int) -> Callable[[], None]:
-        def read() -> None:
-            called.append(number)
-            sockets[number][0].recv(100)
-            poller.remove(sockets[1 - number][0].fileno())
-
-        return read
+    def reader(number: int) -> bool:
+        called.append(number)
+        sockets[number][0].recv(100)
+        poller.remove(sockets[1 - number][0].fileno())
+        return True
 
     for number, (here, there) in enumerate(sockets):
-        poller.add(here.fileno(), reader(number))
+        poller.add(here.fileno(), partial(reader, number))
         there.send(b"x")
     await until(lambda: bool(called))
     await asyncio.sleep(0)
@@ -78,17 +84,36 @@ async def test_a_reader_may_remove_another(kind: type[EpollPoller | LoopPoller],
     poller.close()
 
 
-async def test_more_than_a_batch(pair: Make) -> None:
+@pytest.mark.parametrize("packets", [1, 2, DEPTH + 2])
+async def test_more_than_a_batch(pair: Make, packets: int) -> None:
+    poller = make_poller(asyncio.get_running_loop())
+    got: list[bytes] = []
+    for number in range(BATCH + 10):
+        here, there = pair()
+        poller.add(here.fileno(), partial(read, here, got))
+        for _ in range(packets):
+            there.send(bytes([number]))
+    await until(lambda: len(got) == packets * (BATCH + 10))
+    assert sorted(b"".join(got)) == sorted(packets * bytes(range(BATCH + 10)))
+    if packets > 1:
+        assert got[0] == got[1]
+        assert got[min(packets, DEPTH + 2)] != got[0]
+    poller.close()
+
+
+async def test_when_behind_a_reader_may_remove_itself(pair: Make) -> None:
     poller = make_poller(asyncio.get_running_loop())
     got: list[bytes] = []
 
-    def read(here: socket.socket) -> None:
-        got.append(here.recv(1))
+    def read_once(here: socket.socket) -> bool:
+        poller.remove(here.fileno())
+        return read(here, got)
 
-    for number in range(BATCH + 10):
+    for _ in range(BATCH):
         here, there = pair()
-        poller.add(here.fileno(), partial(read, here))
-        there.send(bytes([number]))
-    await until(lambda: len(got) == BATCH + 10)
-    assert b"".join(sorted(got)) == bytes(range(BATCH + 10))
+        poller.add(here.fileno(), partial(read_once, here))
+        there.send(b"1")
+        there.send(b"2")
+    await until(lambda: len(got) == BATCH)
+    assert got == [b"1"] * BATCH
     poller.close()
