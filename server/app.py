@@ -55,6 +55,7 @@ from .web import http_log, make_app
 log = structlog.get_logger("server.app")
 
 DIGEST_ALGORITHMS = ("SHA-256", "MD5")
+GC_THRESHOLDS = (10_000, 20, 50)  # objects of calls die by reference counting; cycles are few, so look seldom
 HTTP_SHUTDOWN_S = 2.0  # for requests in flight when the server stops
 
 
@@ -331,6 +332,7 @@ async def _serve(config: Config, announce: Callable[[Server], None]) -> None:
     # What was made so far lives as long as the process: the collector need not walk it again and again.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
     announce(server)
     log.info("ready", http=server.http_ports, sip=config.sip.listen)
     await told_to_stop.wait()

@@ -138,6 +138,10 @@ class EventBus:
         """Stop calling `listener`; KeyError when it was not listening."""
         self._emitter.remove_listener(kind.__name__, listener)
 
+    def wants(self, kind: type[SessionEvent]) -> bool:
+        """Whether anybody listens to this class."""
+        return kind.__name__ in self._listened or SessionEvent.__name__ in self._listened
+
     def emit(self, event: SessionEvent) -> None:
         """Tell those who listen to this class, then those who listen to all."""
         for name in (type(event).__name__, SessionEvent.__name__):

@@ -328,8 +328,9 @@ def _intent(request: Request, principal: Principal, number: str, switch: Switch)
         asserted = parse_addresses(request.headers.get_all("P-Asserted-Identity"))
         source = asserted[0] if asserted else source
         caller, display = source.uri.number or "anonymous", source.display
-    privacy = any(
-        value.strip().lower() in ("id", "user", "full") for value in (request.get("Privacy") or "").split(";")
+    asked = request.get("Privacy")
+    privacy = asked is not None and not {"id", "user", "full"}.isdisjoint(
+        value.strip() for value in asked.lower().split(";")
     )
     try:
         return CallIntent(

@@ -199,6 +199,9 @@ class Leg:
 
     def cancel_attempts(self, reason: str | None, *, but: Call | None = None) -> None:
         """Stop ringing wherever it rings."""
+        if len(self.attempts) == (but is not None):
+            self.attempts = []
+            return
         now = self._sip.now()
         for attempt in self.attempts:
             if but is None or attempt.call_id != but.call_id:

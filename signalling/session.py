@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from time import time
 from typing import Any, Literal
 
 import structlog
@@ -62,6 +63,9 @@ class LegEvent:
     event: object
 
 
+Happened = tuple[type[SessionEvent], int, float, dict[str, Any]]
+"An event before it is made: class, seq, seconds since the epoch, fields."
+
 Posted = LegEvent | HangUp | Hold
 Flow = Callable[["Session"], Awaitable[None]]
 
@@ -101,6 +105,7 @@ class Session:
     __slots__ = (
         "__weakref__",
         "_clock",
+        "_happened",
         "_inbox",
         "_on_answer",
         "_on_end",
@@ -112,7 +117,6 @@ class Session:
         "calls",
         "end_cause",
         "ended",
-        "events",
         "host",
         "id",
         "legs",
@@ -140,7 +144,7 @@ class Session:
         self.user_data = record.user_data
         self.ended = False
         self.end_cause: str | None = None
-        self.events: list[SessionEvent] = []
+        self._happened: list[Happened] = []
         self.bus = bus
         self._clock = clock
         self._inbox: list[Posted] = []
@@ -285,11 +289,22 @@ class Session:
     def emit(self, kind: type[SessionEvent], **fields: Any) -> None:
         """Record an event of this session with the next number, and tell the listeners."""
         self._seq += 1
-        event = kind(session_id=self.id, seq=self._seq, at=datetime.now(UTC), **fields)
-        if len(self.events) >= MAX_EVENTS:
-            del self.events[0]
-        self.events.append(event)
-        self.bus.emit(event)
+        happened = (kind, self._seq, time(), fields)
+        log = self._happened
+        if len(log) >= MAX_EVENTS:
+            del log[0]
+        log.append(happened)
+        if self.bus.wants(kind):
+            self.bus.emit(self._event(happened))
+
+    def _event(self, happened: Happened) -> SessionEvent:
+        kind, seq, at, fields = happened
+        return kind(session_id=self.id, seq=seq, at=datetime.fromtimestamp(at, UTC), **fields)
+
+    @property
+    def events(self) -> list[SessionEvent]:
+        """The last MAX_EVENTS of this session, oldest first; made when somebody asks, for most are never read."""
+        return [self._event(happened) for happened in self._happened]
 
     def note(self, text: str) -> None:
         """Record something that explains the call."""

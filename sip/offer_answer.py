@@ -103,6 +103,14 @@ def session_description(message: Message) -> str | None:
     body = message.body
     if not body:
         return None
+    views = message.headers.views
+    if "sdp" not in views:  # no header has that name, so that nothing else is kept under it
+        views["sdp"] = _description(message, body)
+    found: str | None = views["sdp"]
+    return found
+
+
+def _description(message: Message, body: bytes) -> str | None:
     content_type = message.get("Content-Type")
     if content_type is None:  # RFC 3261 section 20.15 wants the header; a body that plainly is SDP is taken for it.
         return message.text if body.startswith(b"v=0") else None

@@ -202,9 +202,12 @@ class Message:
         """The message as sent. Lines that nobody changed leave as they came; Content-Length is made right."""
         headers = self.headers
         body = self.body
-        length = headers.get("content-length")
         size = len(body)
-        if length is None or parse_number(length, MAX_MESSAGE) != size or headers.names.count("content-length") > 1:
+        if "content-length" not in headers.names:
+            head = "\r\n".join([self._start_line(), *headers.lines, f"Content-Length: {size}", "", ""])
+            return head.encode("latin-1") + body
+        length = headers.get("content-length")
+        if parse_number(length or "", MAX_MESSAGE) != size or headers.names.count("content-length") > 1:
             headers.set("Content-Length", str(size))
         head = "\r\n".join([self._start_line(), *headers.lines, "", ""])
         return head.encode("latin-1") + body
