@@ -89,7 +89,7 @@ class Parts:
 def build(config: Config) -> Parts:
     """Make every part and join them; nothing is started. Needs a running loop. ConfigError as `trunks_of` says."""
     domain = domain_of(config)
-    stack = SipStack(user_agent=config.sip.user_agent)
+    stack = SipStack(user_agent=config.sip.user_agent, trying_at_once=False)
     endpoint = SipEndpoint(
         stack, advertised=config.sip.advertised_host, local_networks=tuple(config.sip.local_networks)
     )

@@ -145,7 +145,8 @@ class SipStack:
 
     After every call of `receive`, `receive_error`, `flow_closed`, a verb or `handle_timeout`, send what
     `messages_to_send` holds, in order, and see that `handle_timeout` is called at `deadline`. Callbacks may call
-    verbs.
+    verbs. With `trying_at_once` a 100 answers an INVITE that its user has not answered at once, else one that has no
+    response after 200 ms.
     """
 
     def __init__(

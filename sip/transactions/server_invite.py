@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from .key import MergeKey, ServerKey
     from .layer import TransactionLayer
 
+TRYING_S: Final = 0.2  # RFC 3261 §17.2.1: no 100 is needed where another response follows within 200 ms
+
 __all__ = ["TABLE", "Event", "ServerInvite"]
 
 
@@ -111,17 +113,28 @@ class ServerInvite(ServerTransaction):
             Refused(layer, self, data, now)
 
     def wait(self, now: float) -> None:
-        """The user was told; if it said nothing at once, 100 stops the repetitions of the INVITE (§17.2.1)."""
-        if not self._last and self.state is PROCEEDING and self._layer.trying_at_once:
-            # §8.2.6.1: a Timestamp is copied into the 100. We add no delay: there is none.
-            timestamp = self.request.get("Timestamp")
-            headers = () if timestamp is None else (("Timestamp", timestamp),)
-            self.respond(response_to(self.request, 100, headers=headers), now)
+        """The user was told; if it says nothing soon, 100 stops the repetitions of the INVITE (§17.2.1)."""
+        if self._last or self.state is not PROCEEDING:
+            return
+        if self._layer.trying_at_once:
+            self._try(now)
+        else:
+            self._layer.timers.set(self, now + TRYING_S)
+
+    def _try(self, now: float) -> None:
+        # §8.2.6.1: a Timestamp is copied into the 100. The delay that it may tell is left out.
+        timestamp = self.request.get("Timestamp")
+        headers = () if timestamp is None else (("Timestamp", timestamp),)
+        self.respond(response_to(self.request, 100, headers=headers), now)
 
     def receive(self, request: Request, now: float) -> None:
         """The INVITE came again, or an ACK with its key."""
-        if request.method == "INVITE" and (self.state, Event.INVITE) in TABLE and self._last:
+        if request.method != "INVITE" or (self.state, Event.INVITE) not in TABLE:
+            return
+        if self._last:
             self._layer.to_send.append((self._last, self.flow))
+        else:
+            self._try(now)
 
     def acked(self) -> None:
         """The ACK to our 2xx came: it is not sent again."""
@@ -138,7 +151,9 @@ class ServerInvite(ServerTransaction):
     def on_timer(self, now: float) -> None:
         """Time to repeat a provisional response or a 2xx; timer L."""
         layer = self._layer
-        if self.state is PROCEEDING:
+        if self.state is PROCEEDING and not self._last:
+            self._try(now)
+        elif self.state is PROCEEDING:
             layer.to_send.append((self._last, self.flow))
             layer.timers.set(self, now + layer.times.ringing_s)
         elif now < self._give_up_at:

@@ -63,7 +63,7 @@ class House:
         self.host = host
         anything = (Pattern.parse("."),)
         extensions = extensions or [Extension(number, patterns=anything) for number in ("1001", "1002", "1003")]
-        stack = SipStack()
+        stack = SipStack(trying_at_once=False)
         self.endpoint = SimEndpoint(sim.network, host, stack)
         self.media = media or FakeMediaEngine()
         calls = CallCore(stack)

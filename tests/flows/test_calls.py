@@ -29,7 +29,6 @@ def test_12_caller_is_answered_only_after_the_callee(sim: Sim) -> None:
         "ringway > phone1001: 401 INVITE",
         "phone1001 > ringway: ACK",
         "phone1001 > ringway: INVITE",
-        "ringway > phone1001: 100 INVITE",
         "ringway > phone1002: INVITE",
         "phone1002 > ringway: 180 INVITE",
         "ringway > phone1001: 180 INVITE",
@@ -52,6 +51,20 @@ def talk(sim: Sim, house: House) -> tuple[PhoneCall, PhoneCall]:
     sim.run_until(lambda: call.state == "talking" and bob.calls)
     sim.run_for(0.5)
     return call, bob.call
+
+
+def test_6_a_slow_callee_makes_us_send_100(sim: Sim) -> None:
+    house = House(sim)
+    alice, bob = house.phone("1001"), house.phone("1002")
+    bob.script.ring_after_s = 1.0
+    call = alice.invite("1002")
+    sim.run_for(0.15)
+    assert "100 INVITE" not in call.received
+    sim.run_for(0.15)
+    assert "100 INVITE" in call.received
+    sim.run_for(2)
+    assert call.state == "ringing"
+    assert sim.network.sent("phone1001").count("INVITE") == 2  # with and without credentials, none repeated
 
 
 def test_12_bye_of_either_side_crosses(sim: Sim) -> None:

@@ -76,12 +76,30 @@ def test_100_copies_timestamp(line: Line) -> None:
     assert line.phone.got_response(100).get("Timestamp") == "54.2"
 
 
-def test_100_may_be_left_to_the_user() -> None:
+def test_100_may_wait_200_ms_for_another_response() -> None:
+    """RFC 3261 §17.2.1."""
+    line = Line(trying_at_once=False)
+    line.phone_sends()
+    line.net.run_for(0.15)
+    assert line.phone.seen() == []
+    line.net.run_for(0.1)
+    assert line.phone.seen() == ["100 INVITE"]
+    assert line.user.events == ["INVITE"]
+
+
+def test_an_invite_repeated_before_that_gets_100() -> None:
     line = Line(trying_at_once=False)
     line.phone_sends()
     line.phone_sends()
-    assert line.phone.seen() == []
-    assert line.user.events == ["INVITE"]
+    assert line.phone.seen() == ["100 INVITE"]
+
+
+def test_no_100_where_another_response_came_first() -> None:
+    line = Line(trying_at_once=False)
+    line.phone_sends()
+    line.we_answer(180)
+    line.net.run_for(1)
+    assert line.phone.seen() == ["180 INVITE"]
 
 
 def test_a_repeated_invite_gets_the_last_provisional_response(line: Line) -> None:
