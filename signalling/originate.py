@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -20,7 +19,7 @@ from .dialing import (
     invite_for,
     plan_for,
 )
-from .errors import BadRequest, LimitReached, NotAllowed, NotRegistered, SignallingError, TrunkUnavailable
+from .errors import BadRequest, LimitReached, NotRegistered, TrunkUnavailable
 from .inbound import attend
 from .legs import MediaError, media_for
 from .routing import Principal, ToExtension, ToService
@@ -251,23 +250,3 @@ async def _first_reachable(switch: Switch, plan: Plan) -> tuple[Stage, Destinati
 def may_see(principal: Principal, owner: str | None) -> bool:
     """Whether a principal may see and end a session that `owner` started."""
     return principal.kind == "admin" or owner == principal.owner
-
-
-def owned(sessions: Sequence[Session], principal: Principal) -> list[Session]:
-    """Those of `sessions` that the principal may see."""
-    return [session for session in sessions if may_see(principal, session.host)]
-
-
-__all__ = [
-    "DryRun",
-    "DryRunLeg",
-    "NotAllowed",
-    "OriginateRequest",
-    "Origination",
-    "SignallingError",
-    "may_see",
-    "owned",
-    "rehearse",
-    "resolve",
-    "run",
-]

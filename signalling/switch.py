@@ -12,7 +12,6 @@ from .events import EventBus
 from .legs import Leg, MediaPort, PassThrough
 from .ports import SipPort
 from .routing import DialPlan
-from .session import Session
 from .trunks import TrunkLine
 
 
@@ -69,6 +68,3 @@ class Switch:
         if extension is not None:
             leg.extension = extension
             self.busy[extension] += 1
-
-
-__all__ = ["Limits", "Session", "Switch"]
