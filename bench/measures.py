@@ -79,6 +79,14 @@ def most_calls_a_second(device: Device, cores: Cores, effort: Effort) -> float:
 
 
 def _carries(device: Device, cores: Cores, rate: float, seconds: float) -> bool:
+    """Whether the rate is carried, at the second attempt if need be: a virtual machine stalls now and then."""
+    if _passes(device, cores, rate, seconds):
+        return True
+    time.sleep(SETTLED_S)
+    return _passes(device, cores, rate, seconds)
+
+
+def _passes(device: Device, cores: Cores, rate: float, seconds: float) -> bool:
     calls = load.place_calls(cores, rate, int(rate * seconds))
     p99_ms = load.quantile(calls.answered_ms, 0.99)
     passed = (
