@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import audioop
 import gc
+import random
 import struct
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from itertools import pairwise
 
@@ -97,6 +100,48 @@ async def test_unknown_payload_types_and_junk_are_refused(engine: MediaEngine, p
     a.send(0, b"good")
     assert (await b.receive()).payload == b"good"
     assert leg_a.stats.packets_refused == 5
+
+
+async def test_hostile_packets_of_the_settled_source_do_no_harm(engine: MediaEngine, party: Make) -> None:
+    faults: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: faults.append(context))
+    chance = random.Random(7)
+    a, b = party(0xA), party(0xB)
+    leg_a, leg_b = engine.create_leg(), engine.create_leg(codecs=["PCMA"])
+    leg_a.receive_offer(a.sdp("0 101"))
+    b.aim(leg_b.create_offer(leg_a))
+    leg_b.receive_answer(b.sdp("8 101"))
+    a.aim(leg_a.create_answer(leg_b))
+    engine.bridge(leg_a, leg_b)
+    a.send()
+    await b.receive()
+    assert a.target is not None
+    rtp, rtcp = a.target, (a.target[0], a.target[1] + 1)
+    report = compound(Report(0xA, None, (ReportBlock(0xB, 0, 0, 0, 0, 0, 0),)), "name", goodbye=True)
+    for number in range(2000):
+        a.target = rtp if number % 3 else rtcp
+        whole = (
+            a.packet(chance.choice((0, 101)), chance.randbytes(chance.choice((0, 1, 4, 160)))) if number % 3 else report
+        )
+        data = bytearray(whole)
+        for _ in range(chance.choice((1, 1, 2, 8))):
+            data[chance.randrange(len(data))] = chance.randrange(256)
+        a.send_raw(bytes(data[: chance.choice((len(data), chance.randrange(len(data) + 1)))]))
+        a.seq = (a.seq + 1) & 0xFFFF
+        if number % 50 == 49:
+            for _ in range(60):
+                await asyncio.sleep(0)
+            with suppress(BlockingIOError):
+                while True:
+                    b.socket.recv(4096)
+    a.target = rtp
+    for _ in range(3):
+        a.send(0, b"\xff" * 160)
+    while (await b.receive()).payload != b"\xd5" * 160:
+        pass
+    assert not faults
+    leg_a.check(time.monotonic() + 1)
+    leg_a.check(time.monotonic() + 20)
 
 
 async def test_only_the_settled_source_is_heard(engine: MediaEngine, party: Make) -> None:
