@@ -104,8 +104,11 @@ def run(cores: Cores, devices: list[str], measures: list[str], effort: Effort) -
         for repeat in range(effort.repeats):
             for kind in kinds:
                 print(f"  {measure} {repeat + 1}/{effort.repeats}: {kind.name}", file=sys.stderr)
-                with kind(cores) as device:
-                    MEASURES[measure](device, cores, effort, table)
+                try:
+                    with kind(cores) as device:
+                        MEASURES[measure](device, cores, effort, table)
+                except RuntimeError as error:  # calls that failed make no figure; the other repeats may
+                    print(f"    left out: {error}", file=sys.stderr)
     return table
 
 
