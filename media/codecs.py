@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import audioop
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
-from .sdp import MediaDescription
+from .sdp import MediaDescription, parse_fmtps, parse_rtpmaps
 
 TELEPHONE_EVENT: Final = "telephone-event"
 G722_CLOCK_HZ: Final = 8_000  # not 16,000: RFC 3551 §4.5.2
@@ -26,29 +27,41 @@ class Codec:
     payload_type: int
     fmtp: str = ""
     "Parameters of `a=fmtp`, as written; empty if none."
+    key: tuple[str, int, int] = field(init=False, repr=False, compare=False)
+    "What makes two formats the same codec, whatever payload type each stream gives it."
+    _hash: int = field(init=False, repr=False, compare=False)
 
-    @property
-    def key(self) -> tuple[str, int, int]:
-        """What makes two formats the same codec, whatever payload type each stream gives it."""
-        return (self.name.lower(), self.clock_hz, self.channels)
+    def __post_init__(self) -> None:
+        key = (self.name.lower(), self.clock_hz, self.channels)
+        object.__setattr__(self, "key", key)
+        object.__setattr__(self, "_hash", hash((key, self.payload_type, self.fmtp)))
+
+    def __hash__(self) -> int:
+        return self._hash
 
     @property
     def is_event(self) -> bool:
         """True for telephone-event."""
-        return self.name.lower() == TELEPHONE_EVENT
+        return self.key[0] == TELEPHONE_EVENT
 
     @property
     def is_g711(self) -> bool:
         """True for PCMU and PCMA, which we can convert into each other and play to."""
-        return self.name.lower() in ("pcmu", "pcma") and self.clock_hz == 8_000 and self.channels == 1
+        return self.key in (("pcmu", 8_000, 1), ("pcma", 8_000, 1))
 
     def with_payload_type(self, payload_type: int) -> Codec:
         """The same codec under another number."""
-        return self if payload_type == self.payload_type else replace(self, payload_type=payload_type)
+        return self if payload_type == self.payload_type else _variant(self, payload_type, self.fmtp)
 
     def with_fmtp(self, fmtp: str) -> Codec:
         """The same codec with other parameters."""
-        return self if fmtp == self.fmtp else replace(self, fmtp=fmtp)
+        return self if fmtp == self.fmtp else _variant(self, self.payload_type, fmtp)
+
+
+@lru_cache(maxsize=1024)
+def _variant(codec: Codec, payload_type: int, fmtp: str) -> Codec:
+    """Made once: there are few, and each call asks for some."""
+    return Codec(codec.name, codec.clock_hz, codec.channels, payload_type, fmtp)
 
 
 KNOWN: Final = {
@@ -71,8 +84,13 @@ EVENT_PAYLOAD_TYPES: Final = {8_000: 101, 16_000: 102, 48_000: 103}
 "Payload types we use for telephone-event by clock; of our own choice."
 
 
-def policy_of(names: Sequence[str]) -> tuple[Codec, ...]:
+def policy_of(names: Iterable[str]) -> tuple[Codec, ...]:
     """The codecs of a policy, in order. Raises ValueError for a name we do not know."""
+    return _policy(tuple(names))
+
+
+@lru_cache(maxsize=256)
+def _policy(names: tuple[str, ...]) -> tuple[Codec, ...]:
     unknown = [name for name in names if name.lower() not in KNOWN]
     if unknown or not names:
         raise ValueError(f"unknown codec {', '.join(unknown)}" if unknown else "no codec named")
@@ -80,24 +98,37 @@ def policy_of(names: Sequence[str]) -> tuple[Codec, ...]:
 
 
 def formats_of(media: MediaDescription) -> tuple[Codec, ...]:
-    """The formats of an RTP section that have a meaning, in order. Raises SdpError."""
-    maps = media.rtpmaps
-    parameters = media.fmtps
+    """The formats of an RTP section that have a meaning, in order. Raises SdpError.
+
+    Phones of one kind say the same each time, so answers are remembered.
+    """
+    attributes = media.attributes
+    return _formats(media.formats, tuple(attributes.get("rtpmap", ())), tuple(attributes.get("fmtp", ())))
+
+
+@lru_cache(maxsize=256)
+def _formats(
+    numbers: tuple[str, ...], rtpmap_values: tuple[str, ...], fmtp_values: tuple[str, ...]
+) -> tuple[Codec, ...]:
+    maps = parse_rtpmaps(rtpmap_values)
+    parameters = parse_fmtps(fmtp_values)
     found: dict[int, Codec] = {}
-    for text in media.formats:
+    for text in numbers:
         if not (text.isascii() and text.isdigit() and len(text) <= 3):
             continue
         number = int(text)
         if number in found:
             continue
+        fmtp = parameters.get(number, "")
         if number in maps:
             named = maps[number]
-            found[number] = Codec(named.encoding, named.clock_hz, named.channels, number, parameters.get(number, ""))
+            found[number] = Codec(named.encoding, named.clock_hz, named.channels, number, fmtp)
         elif number in STATIC:
-            found[number] = STATIC[number].with_fmtp(parameters.get(number, ""))
+            found[number] = STATIC[number].with_fmtp(fmtp)
     return tuple(found.values())
 
 
+@lru_cache(maxsize=16)
 def event_codec(clock_hz: int) -> Codec:
     """telephone-event at a clock, as we offer it by ourselves."""
     return Codec(TELEPHONE_EVENT, clock_hz, 1, EVENT_PAYLOAD_TYPES.get(clock_hz, 104), EVENT_FMTP)

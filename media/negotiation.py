@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
@@ -35,7 +36,7 @@ def bits(direction: str) -> int:
     return DIRECTIONS.index(direction)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Remote:
     """What a remote description says of the stream we take part in."""
 
@@ -55,7 +56,7 @@ class Remote:
     "Port 0."
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Agreement:
     """A completed exchange."""
 
@@ -64,18 +65,13 @@ class Agreement:
     codecs: tuple[Codec, ...]
     "Audio as the remote party numbers it: what we send."
     events: tuple[Codec, ...]
-    numbers: dict[Key, int]
-    "Payload types we announced for these: what we receive."
+    receives: tuple[Codec, ...]
+    "Audio and events under the payload types we announced: what we receive."
     direction: int
     on_hold: bool
 
-    @property
-    def receives(self) -> tuple[Codec, ...]:
-        """Audio and events with the payload types they are received under."""
-        return tuple(c.with_payload_type(self.numbers[c.key]) for c in (*self.codecs, *self.events))
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Offered:
     """An offer of ours."""
 
@@ -92,7 +88,8 @@ def read(description: SessionDescription, text: str, policy: frozenset[Key], ind
     """
     reason = "no audio offered"
     sections = list(enumerate(description.media))
-    sections.sort(key=lambda each: not each[1].port)  # one with port 0 only if there is no other
+    if len(sections) > 1:
+        sections.sort(key=lambda each: not each[1].port)  # one with port 0 only if there is no other
     for number, media in sections:
         if media.kind != "audio" or (index is not None and number != index):
             continue
@@ -135,6 +132,7 @@ def _remote(
     return Remote(text, index, refused, codecs, events, direction, rtp, rtcp, ptime, not media.port)
 
 
+@lru_cache(maxsize=1024)
 def _sendable(host: str) -> bool:
     """True for a unicast address, False for a host name or the null address. MediaError for the rest."""
     try:
@@ -167,6 +165,7 @@ class Negotiation:
         "_agreed",
         "_audio_index",
         "_host",
+        "_keys",
         "_last_offer",
         "_numbers",
         "_offer",
@@ -193,6 +192,7 @@ class Negotiation:
         """
         self._admit = admit
         self._policy = tuple(policy)
+        self._keys = frozenset(codec.key for codec in policy)
         self._host = host
         self._port = port
         self._session_id = session_id
@@ -253,7 +253,7 @@ class Negotiation:
         """Take a remote offer."""
         if self.pending:
             raise RuntimeError("an exchange is already under way")
-        remote = read(sdp.parse(text), text, frozenset(c.key for c in self._policy))
+        remote = read(sdp.parse(text), text, self._keys)
         if remote.disabled and self._agreed is None:
             raise NoCommonCodec("the only audio stream is disabled")
         self._admit(remote)
@@ -281,10 +281,9 @@ class Negotiation:
         self._refused, self._audio_index = offer.refused, offer.index
         ptime = (like.ptime_ms if like is not None else None) or offer.ptime_ms or DEFAULT_PTIME_MS
         text = self._write(ours, allowed, ptime, disabled=offer.disabled)
-        numbers = {c.key: c.payload_type for c in ours}
-        self._numbers.update(numbers)
+        self._numbers.update({c.key: c.payload_type for c in ours})
         held = not offer.direction & RECEIVE
-        self._agreed = Agreement(text, offer, codecs, events, numbers, allowed, held)
+        self._agreed = Agreement(text, offer, codecs, events, (*codecs, *events), allowed, held)
         self._received = self._last_offer = None
         return self._agreed
 
@@ -303,7 +302,6 @@ class Negotiation:
             ptime = like.ptime_ms or ptime
         elif self._agreed is not None:
             codecs, events = self._agreed.codecs, self._agreed.events
-            codecs = tuple(c.with_payload_type(self._agreed.numbers[c.key]) for c in codecs)
         else:
             codecs = self._policy
             events = tuple(event_codec(hz) for hz in dict.fromkeys(c.clock_hz for c in codecs))
@@ -329,11 +327,11 @@ class Negotiation:
         remote = read(description, text, frozenset(c.key for c in offer.codecs), self._audio_index)
         self._admit(remote)
         events = tuple(c for c in remote.events if c.key in offered)
-        numbers = {c.key: offered[c.key].payload_type for c in (*remote.codecs, *events)}
+        receives = tuple(c.with_payload_type(offered[c.key].payload_type) for c in (*remote.codecs, *events))
         self._numbers.update({c.key: c.payload_type for c in offered.values()})
         direction = mirror(remote.direction) & offer.direction
         held = bool(offer.direction & SEND) and not remote.direction & RECEIVE
-        self._agreed = Agreement(offer.text, remote, remote.codecs, events, numbers, direction, held)
+        self._agreed = Agreement(offer.text, remote, remote.codecs, events, receives, direction, held)
         self._offer, self._last_offer = None, offer
         return self._agreed
 

@@ -337,12 +337,14 @@ class RtpLeg(RelayLeg):
             return
         if self._sent_in_all[0] or self._received:
             self._report(_monotonic(), goodbye=True)
+        self._depart()
+        agreed, self._agreement = self._agreement is not None, None
         if self.attachment is not None:
             self.attachment.close()
-        if self._agreement is not None:
+        if agreed:
             self._host.poller.remove(pair.rtp.fileno())
             self._host.poller.remove(pair.rtcp.fileno())
-        self._pair = self._agreement = self._writer = None
+        self._pair = self._writer = None
         self._route = NOTHING
         self._take = self._send = _closed  # what refers to ourselves would keep us until the next garbage collection
         self._host.closed(self, pair)

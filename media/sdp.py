@@ -36,10 +36,8 @@ class Origin:
     @classmethod
     def parse(cls, value: str) -> Origin:
         """Parse the text after `o=`. Raises SdpError."""
-        parts = value.split(" ")
-        if len(parts) != 6 or not all(parts):
-            raise SdpError("o= needs six fields")
-        return cls(parts[0], _number(parts[1], "o="), _number(parts[2], "o="), parts[3], parts[4], parts[5])
+        parts = _origin_fields(value)
+        return cls(parts[0], int(parts[1]), int(parts[2]), parts[3], parts[4], parts[5])
 
     def __str__(self) -> str:
         return f"{self.username} {self.session_id} {self.version} {self.net_type} {self.address_type} {self.address}"
@@ -119,21 +117,12 @@ class MediaDescription:
     @property
     def rtpmaps(self) -> dict[int, RtpMap]:
         """`a=rtpmap` by payload type. Raises SdpError."""
-        values = self.attributes.get("rtpmap", ())
-        if len(values) > MAX_FORMATS:
-            raise SdpError("too many a=rtpmap lines")
-        maps = (RtpMap.parse(value) for value in values)
-        return {each.payload_type: each for each in maps}
+        return parse_rtpmaps(self.attributes.get("rtpmap", ()))
 
     @property
     def fmtps(self) -> dict[int, str]:
         """`a=fmtp` by payload type, the parameters as written. Raises SdpError."""
-        found = {}
-        for value in self.attributes.get("fmtp", ()):
-            number, _, parameters = value.partition(" ")
-            if number.isdigit():  # other protocols may name formats by words
-                found[_payload_type(number)] = parameters.strip()
-        return found
+        return parse_fmtps(self.attributes.get("fmtp", ()))
 
     @property
     def ptime_ms(self) -> int | None:
@@ -249,7 +238,8 @@ def _sections(lines: Sequence[str]) -> tuple[list[int], list[dict[str, list[str]
             attributes = {}
             sections.append(attributes)
         elif kind == "c=":
-            Connection.parse(line[2:])
+            if len(line.split()) != 3:
+                raise SdpError("c= needs three fields")
         elif kind[1:] != "=" or not kind[0].isalpha():
             raise SdpError(f"line {index + 1} of session description is malformed")
     if len(starts) > MAX_MEDIA:
@@ -261,7 +251,17 @@ def _check_origin(head: Sequence[str]) -> None:
     origins = [line for line in head if line[0] == "o"]
     if len(origins) != 1:
         raise SdpError("session description needs one o= line")
-    Origin.parse(origins[0][2:])
+    _origin_fields(origins[0][2:])
+
+
+def _origin_fields(value: str) -> list[str]:
+    parts = value.split(" ")
+    if len(parts) != 6 or not all(parts):
+        raise SdpError("o= needs six fields")
+    for number in parts[1:3]:
+        if not (number.isascii() and number.isdigit() and len(number) <= 20):
+            raise SdpError("number expected in o=")
+    return parts
 
 
 def _media(lines: tuple[str, ...], attributes: dict[str, list[str]]) -> MediaDescription:
@@ -277,6 +277,24 @@ def _media(lines: tuple[str, ...], attributes: dict[str, list[str]]) -> MediaDes
     return MediaDescription(lines, parts[0], _port(port), ports, parts[2], tuple(parts[3:]), attributes)
 
 
+def parse_rtpmaps(values: Sequence[str]) -> dict[int, RtpMap]:
+    """Values of `a=rtpmap` by payload type. Raises SdpError."""
+    if len(values) > MAX_FORMATS:
+        raise SdpError("too many a=rtpmap lines")
+    maps = (RtpMap.parse(value) for value in values)
+    return {each.payload_type: each for each in maps}
+
+
+def parse_fmtps(values: Sequence[str]) -> dict[int, str]:
+    """Values of `a=fmtp` by payload type. Raises SdpError."""
+    found = {}
+    for value in values:
+        number, _, parameters = value.partition(" ")
+        if number.isdigit():  # other protocols may name formats by words
+            found[_payload_type(number)] = parameters.strip()
+    return found
+
+
 def _connection(lines: Sequence[str]) -> Connection | None:
     for line in lines:
         if line[0] == "c":
@@ -285,7 +303,7 @@ def _connection(lines: Sequence[str]) -> Connection | None:
 
 
 def _direction(attributes: Mapping[str, Sequence[str]]) -> str | None:
-    for name in DIRECTIONS:
+    for name in ("sendrecv", "sendonly", "inactive", "recvonly"):  # the likeliest first
         if name in attributes:
             return name
     return None
