@@ -34,8 +34,8 @@ from sip import (
 from .conversation import handle_alone
 from .errors import NotRegistered
 from .events import Bridged, LegAnswered, LegDialled, LegFailed, LegRinging
-from .legs import Leg, MediaError, Role, media_for
-from .routing import Decision, ToExtension, ToTrunks
+from .legs import PLAYER_CODECS, Leg, MediaError, Role, media_for
+from .routing import Decision, ToExtension, ToService, ToTrunks
 from .session import Hold, LegEvent, Session
 
 if TYPE_CHECKING:
@@ -82,6 +82,8 @@ class Plan:
     stages: tuple[Stage, ...]
     bypass: bool = False
     skipped: tuple[tuple[str, str], ...] = ()
+    codecs: tuple[str, ...] = ()
+    "What a leg may offer where its trunk does not say; empty: all that we know."
 
 
 class DialFailed(Exception):
@@ -114,7 +116,9 @@ def extension_destinations(bindings: Sequence[Binding]) -> tuple[Destination, ..
 
 
 def plan_for(switch: Switch, decision: Decision, intent: CallIntent) -> Plan:
-    """The stages of a decision. Raises NotRegistered when an extension has no contact."""
+    """The stages of a decision; none for a service. Raises NotRegistered when an extension has no contact."""
+    if isinstance(decision, ToService):
+        return Plan((), codecs=PLAYER_CODECS)
     if isinstance(decision, ToExtension):
         extension = decision.extension
         bindings = switch.registrar.bindings(extension.number, switch.sip.now())
@@ -240,7 +244,7 @@ class Dialling:
         return leg
 
     def _leg(self, stage: Stage) -> Leg:
-        codecs = stage.trunk.codecs if stage.trunk is not None else ()
+        codecs = (stage.trunk.codecs if stage.trunk is not None else ()) or self._plan.codecs
         media = media_for(self._switch.media, bypass=self._plan.bypass, codecs=codecs)
         leg = Leg(
             f"{self._session.id}-{len(self._session.legs)}",

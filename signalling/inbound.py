@@ -176,7 +176,11 @@ class Inbound:
         try:
             decision = self._switch.plan.decide(number, principal)
             intent = _intent(request, principal, number, self._switch)
-            plan = Plan(()) if isinstance(decision, ToService) else plan_for(self._switch, decision, intent)
+            plan = (
+                Plan((), codecs=PLAYER_CODECS)
+                if isinstance(decision, ToService)
+                else plan_for(self._switch, decision, intent)
+            )
             session = self._registry.new_session(
                 CallRecord(intent.caller, number, intent.caller_display_name, *self._registry.clocks(), trunk=None),
                 host=principal.owner,
@@ -215,7 +219,7 @@ class Inbound:
             raise Refused(503, "Too many calls", [("Retry-After", str(switch.limits.retry_after_s))])
         request, flow = transaction.request, transaction.flow
         try:
-            media = media_for(switch.media, bypass=plan.bypass, peer=flow.remote[0])
+            media = media_for(switch.media, bypass=plan.bypass, codecs=plan.codecs, peer=flow.remote[0])
         except MediaError as error:
             raise Refused(error.status, str(error), [("Retry-After", str(switch.limits.retry_after_s))]) from error
         leg = Leg(f"{session.id}-0", "caller", sip=switch.sip, media=media, post=session.post_leg)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from media import Codec, LegStats, MediaError, MediaLeg
+from media import PLAYER_CODECS, Codec, LegStats, MediaError, MediaLeg
 from media import Media as MediaPort
 from sip import ANSWERED_ELSEWHERE, Call, IncomingCall, OutgoingCall, reason_header
 
@@ -37,6 +37,7 @@ class DigitPressed:
 Post = Callable[["Leg", object], None]
 
 __all__ = [
+    "PLAYER_CODECS",
     "DigitPressed",
     "Leg",
     "MediaError",

@@ -21,7 +21,7 @@ from .dialing import (
 )
 from .errors import BadRequest, LimitReached, NotRegistered, TrunkUnavailable
 from .inbound import attend
-from .legs import MediaError, media_for
+from .legs import PLAYER_CODECS, MediaError, media_for
 from .routing import Principal, ToExtension, ToService
 from .session import Finished, Session
 
@@ -114,7 +114,8 @@ def resolve(switch: Switch, request: OriginateRequest, principal: Principal) -> 
         # The caller is answered before the callee is asked, so it needs media of ours in the meantime.
         callee_plan = replace(callee_plan, bypass=False)
         notes.append("media is anchored: a call that a program starts needs it while the callee rings")
-    return Origination(request, replace(caller_plan, bypass=False), callee_plan, tuple(notes))
+    codecs = PLAYER_CODECS if isinstance(callee_plan, ToService) else ()
+    return Origination(request, replace(caller_plan, bypass=False, codecs=codecs), callee_plan, tuple(notes))
 
 
 def _caller_plan(switch: Switch, request: OriginateRequest, principal: Principal, intent: CallIntent) -> Plan:

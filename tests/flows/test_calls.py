@@ -447,3 +447,12 @@ def test_12_a_fault_of_ours_costs_one_call(sim: Sim, monkeypatch: pytest.MonkeyP
     sim.run_until(lambda: broken.state == "ended")
     assert broken.status == 500
     assert near.state == far.state == "talking"
+
+
+def test_3_the_echo_test_answers_in_a_codec_that_it_can_speak(sim: Sim) -> None:
+    house = House(sim)
+    alice = house.phone("1001")
+    call = alice.invite("600")
+    sim.run_until(lambda: call.state == "talking")
+    assert [codec.name for codec in house.media.live[0].codecs] == ["PCMU", "PCMA"]
+    assert "opus" not in call.remote_sdp
