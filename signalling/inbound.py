@@ -176,11 +176,7 @@ class Inbound:
         try:
             decision = self._switch.plan.decide(number, principal)
             intent = _intent(request, principal, number, self._switch)
-            plan = (
-                Plan((), codecs=PLAYER_CODECS)
-                if isinstance(decision, ToService)
-                else plan_for(self._switch, decision, intent)
-            )
+            plan = plan_for(self._switch, decision, intent)
             session = self._registry.new_session(
                 CallRecord(intent.caller, number, intent.caller_display_name, *self._registry.clocks(), trunk=None),
                 host=principal.owner,
