@@ -19,6 +19,7 @@ P99_LIMIT_MS = 100.0
 RAMP_STEP = 1.25
 MAX_RATE = 5_000.0
 SETTLED_S = 3.0
+WARM_UP_CALLS = 20
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Effort:
     ramp_fine_steps: int = 2
 
 
-QUICK = Effort(repeats=1, seconds=3.0, held_calls=300, probes=60, ramp_fine_steps=1)
+QUICK = Effort(repeats=1, seconds=3.0, held_calls=500, probes=60, ramp_fine_steps=1)
 
 
 @dataclass(frozen=True)
@@ -133,10 +134,13 @@ def probe_in_own_process(probes: int, cores: Cores) -> tuple[list[float], list[f
 
 
 def memory_kb_a_held_call(device: Device, cores: Cores, effort: Effort) -> float:
-    """Growth of the device's memory while calls are up, in KB a call, after a warm-up of the same size."""
+    """Growth of the device's memory while calls are up, in KB a call.
+
+    The warm-up is small, so that hardly any memory of ended calls is there to be used again.
+    """
     rate, calls = device.hold_rate, effort.held_calls
     with load.callee(cores), tempfile.TemporaryDirectory(prefix="bench-held-") as folder:
-        load.place_calls(cores, rate, int(rate * 3))
+        load.place_calls(cores, rate, WARM_UP_CALLS)
         time.sleep(SETTLED_S)
         before = device.memory_kb()
         set_up_s = calls / rate
