@@ -8,6 +8,7 @@ import resource
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,6 +139,7 @@ def run_in_namespace(arguments: list[str]) -> int | None:
     """Run a command in a network namespace of its own; its exit status, or None where none can be made."""
     if os.geteuid() != 0 or shutil.which("ip") is None:
         return None
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the namespace is removed then, too
     name = f"ringway-bench-{os.getpid()}"
     inside = ["ip", "netns", "exec", name]
     if subprocess.run(["ip", "netns", "add", name], capture_output=True, check=False).returncode != 0:
