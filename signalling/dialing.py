@@ -74,6 +74,14 @@ class Stage:
     ring_s: float = 60.0
     "Without an answer within this, the stage has failed."
 
+    @property
+    def peer(self) -> str | None:
+        """Where the phones of an extension signal from, if from one address: behind NAT their RTP comes from there."""
+        if self.extension is None:
+            return None
+        hosts = {destination.flow.remote[0] for destination in self.destinations if destination.flow is not None}
+        return hosts.pop() if len(hosts) == 1 else None
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -245,7 +253,7 @@ class Dialling:
 
     def _leg(self, stage: Stage) -> Leg:
         codecs = (stage.trunk.codecs if stage.trunk is not None else ()) or self._plan.codecs
-        media = media_for(self._switch.media, bypass=self._plan.bypass, codecs=codecs)
+        media = media_for(self._switch.media, bypass=self._plan.bypass, codecs=codecs, peer=stage.peer)
         leg = Leg(
             f"{self._session.id}-{len(self._session.legs)}",
             self._role,

@@ -456,3 +456,9 @@ def test_3_the_echo_test_answers_in_a_codec_that_it_can_speak(sim: Sim) -> None:
     sim.run_until(lambda: call.state == "talking")
     assert [codec.name for codec in house.media.live[0].codecs] == ["PCMU", "PCMA"]
     assert "opus" not in call.remote_sdp
+
+
+def test_13_rtp_of_a_phone_may_come_from_where_its_signalling_comes(sim: Sim) -> None:
+    house = House(sim)
+    near, far = talk(sim, house)
+    assert [leg.peer_host for leg in house.media.live] == [near.phone.address[0], far.phone.address[0]]
