@@ -196,7 +196,7 @@ class Inbound:
         )
         try:
             leg = self._caller_leg(session, transaction, principal, plan, now)
-        except BaseException:
+        except BaseException:  # whatever it was, a session without a task must not stay in the list
             self._registry.forget(session)
             raise
         session.legs.append(leg)

@@ -226,12 +226,11 @@ def test_12_hold_and_resume_cross_with_the_right_directions(sim: Sim) -> None:
     near.reinvite("sendonly")
     sim.run_for(1)
     assert "a=sendonly" in far.remote_sdp
-    assert "a=recvonly" in near.remote_sdp or "a=sendrecv" in near.remote_sdp
-    far_answer = far.phone.call.sdp()
-    assert "a=sendrecv" in far_answer  # the scripted phone answers with its own direction
+    assert "a=recvonly" in near.remote_sdp
     near.reinvite("sendrecv")
     sim.run_for(1)
     assert "a=sendrecv" in far.remote_sdp
+    assert "a=sendrecv" in near.remote_sdp
     assert near.state == far.state == "talking"
 
 
