@@ -76,3 +76,38 @@ class LimitReached(SignallingError):
 
     status = 503
     code = "LIMIT_REACHED"
+
+
+class UnknownUser(SignallingError):
+    """There is no user of that id."""
+
+    status = 404
+    code = "UNKNOWN_USER"
+
+
+class UnknownChannel(SignallingError):
+    """There is no channel of that id."""
+
+    status = 404
+    code = "UNKNOWN_CHANNEL"
+
+
+class AlreadyThere(SignallingError):
+    """The user takes part already."""
+
+    status = 409
+    code = "ALREADY_PARTICIPANT"
+
+
+class NotThere(SignallingError):
+    """The user does not take part."""
+
+    status = 404
+    code = "NOT_PARTICIPANT"
+
+
+class SessionNotActive(SignallingError):
+    """The session is paused, or over."""
+
+    status = 400
+    code = "SESSION_NOT_ACTIVE"
