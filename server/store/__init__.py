@@ -1,1 +1,1 @@
-"""What outlives a call: the database, and the ways into it and out of it."""
+"""The database: its tables, how it is opened and migrated, and all SQL of the server."""

@@ -1,0 +1,1 @@
+"""The list queries of the dialects, one file each, over the tables of `..schema`."""
