@@ -1,7 +1,7 @@
 """The tables of the database, as SQLAlchemy Core sees them, the same for SQLite and PostgreSQL.
 
 Instants are milliseconds since the epoch (`…_at`), spans milliseconds (`…_ms`); ids of sessions are their decimal ids
-as integers. Columns named as JSON hold any value that JSON can say, None being NULL. A tenant is "account/app".
+as integers; a tenant is "account/app". A column made by `_json` holds JSON text as it is written and read, or NULL.
 
 No table refers to another by a foreign key: rows come from a writer that may spool them for hours, and leave by a
 retention that differs from kind to kind, so that a parent may be missing on purpose. `ringway db check` counts those.
@@ -9,14 +9,10 @@ retention that differs from kind to kind, so that a parent may be missing on pur
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
-    Dialect,
     Index,
     Integer,
     MetaData,
@@ -25,7 +21,6 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.types import TypeDecorator
 
 NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -33,21 +28,6 @@ NAMES = {
     "pk": "pk_%(table_name)s",
 }
 metadata = MetaData(naming_convention=NAMES)
-
-
-class Json(TypeDecorator[Any]):
-    """Values as JSON text, alike on each database; None is NULL. ValueError for what JSON cannot say."""
-
-    impl = Text
-    cache_ok = True
-
-    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
-        """The text that is stored."""
-        return None if value is None else json.dumps(value, separators=(",", ":"), allow_nan=False)
-
-    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
-        """The value that was stored."""
-        return None if value is None else json.loads(value)
 
 
 # SQLite takes the key of a table for its row number only if it is called INTEGER; that holds 64 bits as well.
@@ -71,8 +51,8 @@ def _flag(name: str, *, default: bool = False) -> Column[bool]:
     return Column(name, Boolean, nullable=False, server_default=text("true" if default else "false"))
 
 
-def _json(name: str) -> Column[Any]:
-    return Column(name, Json, nullable=True)
+def _json(name: str) -> Column[str]:
+    return Column(name, Text, nullable=True)
 
 
 # Sessions and who took part in them.
@@ -159,7 +139,7 @@ calls = Table(
     _number("sip_status", null=True),
     _text("reason", null=True),
     _text("hung_up_by", null=True),
-    _json("codecs"),
+    _text("codecs", null=True),
     _json("quality"),
     _text("user_data", null=True),
     Index("ix_calls_started", "tenant", "started_at", "session_id", "idx"),
