@@ -27,7 +27,7 @@ from sip import (
 from .errors import WrongState
 from .events import Dtmf, LegHeld, LegResumed
 from .legs import DigitPressed, Leg, MediaError, MediaTimedOut, PassThrough
-from .session import Finished, Hold, LegEvent, Session
+from .session import Finished, Hold, LegEvent, LegsDropped, Session
 
 if TYPE_CHECKING:
     from .switch import Switch
@@ -49,13 +49,16 @@ class Conversation:
         self._held = False
 
     async def run(self) -> None:
-        """Until a leg ends; then raises Finished."""
-        while True:
-            item = await self._session.next()
-            if isinstance(item, Hold):
-                self._hold(item)
-            elif item is not None:
-                self._handle(item)
+        """Until a leg ends; then raises Finished. When a participant leaves, the other one stays, alone."""
+        try:
+            while True:
+                item = await self._session.next()
+                if isinstance(item, Hold):
+                    self._hold(item)
+                elif item is not None:
+                    self._handle(item)
+        except LegsDropped as dropped:
+            await stay_alone(self._session, self._switch, dropped)
 
     def _other(self, leg: Leg) -> Leg:
         return self._legs[1] if leg is self._legs[0] else self._legs[0]
@@ -85,7 +88,9 @@ class Conversation:
         other = self._other(leg)
         now = self._switch.sip.now()
         call = event.call
-        if self._asked or other.established is None:
+        if self._session.paused_at is not None and event.sdp is not None:
+            call.reject_reinvite(now, 488)  # nothing changes in a paused session; 488 leaves the call as it is
+        elif self._asked or other.established is None:
             call.reject_reinvite(now, 491)
         elif event.sdp is None:
             call.accept_reinvite(now, leg.media.create_offer(other.media))
@@ -176,6 +181,9 @@ class Conversation:
 
     def _hold(self, command: Hold) -> None:
         wrong = None
+        if command.on == self._held and command.again:
+            command.done.set_result(None)
+            return
         if command.on == self._held:
             wrong = "already on hold" if command.on else "not on hold"
         elif any(isinstance(leg.media, PassThrough) for leg in self._legs):
@@ -202,7 +210,9 @@ class Conversation:
         waiting = self._waiting[other]
         call = other.established
         content = info_to_cross(event.request)
-        if content is None:
+        if self._session.paused_at is not None:
+            event.respond(now, 403)
+        elif content is None:
             event.respond(now, 415)
         elif call is None or len(waiting) >= MAX_INFO_WAITING:
             event.respond(now, 500)
@@ -245,10 +255,48 @@ def note_or_raise(session: Session, leg: Leg, event: object) -> None:
         raise Finished("cancelled", by=leg.role, status=487, header=reason_to_cross(event.reason))
 
 
+async def stay_alone(session: Session, switch: Switch, dropped: LegsDropped) -> None:
+    """One of two legs was ended because its participant left; until the other one ends too. Raises Finished."""
+    while True:
+        for leg in dropped.legs:
+            leg.keep_stats()
+            leg.hang_up(200, dropped.cause)
+            if leg in session.legs:
+                session.legs.remove(leg)
+        if not session.legs:
+            raise Finished("everybody left", by="command")
+        try:
+            while True:
+                item = await session.next()
+                if item is not None:
+                    handle_alone(session, switch, item)
+        except LegsDropped as also:
+            dropped = also
+
+
+def _hold_alone(session: Session, switch: Switch, command: Hold) -> None:
+    """Stop or start the media of whatever legs have been answered."""
+    legs = [leg for leg in session.legs if leg.established is not None]
+    if not legs or session.call.answered is None or any(isinstance(leg.media, PassThrough) for leg in legs):
+        command.done.set_exception(WrongState("the session is not answered yet"))
+        return
+    try:
+        for leg in legs:
+            assert leg.established is not None, "chosen for it"
+            direction = "sendonly" if command.on else "sendrecv"
+            leg.established.reinvite(switch.sip.now(), leg.media.create_offer(None, direction))
+            session.emit(LegHeld if command.on else LegResumed, leg=leg.role, by="command")
+    except CallStateError as error:
+        command.done.set_exception(WrongState(f"a change of media is under way: {error}"))
+    else:
+        command.done.set_result(None)
+    switch.sip.pump()
+
+
 def handle_alone(session: Session, switch: Switch, item: LegEvent | Hold) -> None:
     """An event of an answered leg that has no partner (yet): its re-INVITEs are answered for ourselves."""
     if isinstance(item, Hold):
-        item.done.set_exception(WrongState("the session is not answered yet"))
+        _hold_alone(session, switch, item)
         return
     leg, event = item.leg, item.event
     now = switch.sip.now()
@@ -263,6 +311,8 @@ def handle_alone(session: Session, switch: Switch, item: LegEvent | Hold) -> Non
             leg.media.rollback()
             event.call.reject_reinvite(now, error.status)
         switch.sip.pump()
+    elif isinstance(event, ReinviteAnswered | ReinviteFailed):
+        _settle_alone(session, leg, event)
     elif isinstance(event, Confirmed) and event.sdp is not None:
         try:
             leg.media.receive_answer(event.sdp)
@@ -273,3 +323,15 @@ def handle_alone(session: Session, switch: Switch, item: LegEvent | Hold) -> Non
         switch.sip.pump()
     else:
         note_or_raise(session, leg, event)
+
+
+def _settle_alone(session: Session, leg: Leg, event: ReinviteAnswered | ReinviteFailed) -> None:
+    """The party answered a re-INVITE of ours that concerned no other leg."""
+    sdp = event.sdp if isinstance(event, ReinviteAnswered) else None
+    try:
+        if sdp is None:
+            raise MediaError("refused, or without an answer")
+        leg.media.receive_answer(sdp)
+    except MediaError as error:
+        session.note(f"a change of media failed: {error}")
+        leg.media.rollback()

@@ -409,6 +409,14 @@ def _weight(failure: DialFailed) -> int:
     return 0 if failure.retryable else 1
 
 
+def seat(session: Session, switch: Switch, leg: Leg) -> None:
+    """The party of a leg takes part in the session by it: the user of the extension, else the number itself."""
+    call = session.call
+    calls = leg.role == "caller"
+    number = leg.extension or (call.caller if calls else call.callee)
+    session.seat(leg, switch.people.party(session.tenant, number), call.caller_display_name if calls else None)
+
+
 def bridge_answered(session: Session, switch: Switch, caller: Leg, callee: Leg) -> None:
     """Both have answered: join them, and the talking time begins."""
     switch.bridge(caller, callee)

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, TypeVar
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import structlog
 from pyee.asyncio import AsyncIOEventEmitter
+
+if TYPE_CHECKING:
+    from .session import Session
 
 log = structlog.get_logger(__name__)
 
@@ -30,8 +33,9 @@ class SessionEvent:
 class SessionStarted(SessionEvent):
     """The session exists; nothing has been sent yet, or an INVITE has come in."""
 
-    caller: str
-    callee: str
+    caller: str | None
+    "None, as the callee, in a session that no call made."
+    callee: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +119,201 @@ class SessionEnded(SessionEvent):
     by: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallEnded(SessionEvent):
+    """A caller-callee pair is over: its call record."""
+
+    call: int
+    "Index of the call in its session."
+    caller: str
+    callee: str
+    trunk: str | None
+    talking_ms: int
+    status: int
+    reason: str
+    hung_up_by: str
+    user_data: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParticipantJoined(SessionEvent):
+    """A user takes part."""
+
+    participant: int
+    "Index of the stay, from 0."
+    user: str
+    display_name: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParticipantLeft(SessionEvent):
+    """A user no longer takes part."""
+
+    participant: int
+    user: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionPaused(SessionEvent):
+    """A user paused the session: media is on hold, and nothing can be said."""
+
+    paused_by: str
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionUnpaused(SessionEvent):
+    """A user let the session go on."""
+
+    resumed_by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatSent(SessionEvent):
+    """Somebody said something in writing; the fields of a ChatMessage."""
+
+    index: int
+    id: str
+    user: str
+    participant: int | None
+    display_name: str | None
+    payload_type: str
+    payload: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvitationChanged(SessionEvent):
+    """Root of what happens to an invitation; its context is nobody's business but the inviter's."""
+
+    invitation: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvitationCreated(InvitationChanged):
+    """Somebody is asked to take part."""
+
+    invited_by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvitationSent(InvitationChanged):
+    """A message with the invitation was delivered, or the phone rings."""
+
+    by: str
+    "email, sms, webhook, ring or link."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvitationFailed(InvitationChanged):
+    """A message with the invitation could not be delivered."""
+
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvitationAccepted(InvitationChanged):
+    """The invited user takes part."""
+
+    user: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvitationDeclined(InvitationChanged):
+    """The invited user does not want to."""
+
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvitationExpired(InvitationChanged):
+    """Nobody answered in time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatSynced(SessionEvent):
+    """The chat of an ended session is complete and can be downloaded."""
+
+    messages: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TranscriptReady(SessionEvent):
+    """The transcript can be downloaded."""
+
+    sentences: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SummaryReady(SessionEvent):
+    """The summary of the transcript can be downloaded."""
+
+
+EVENT_KINDS: dict[str, type[SessionEvent]] = {
+    "session.started": SessionStarted,
+    "session.paused": SessionPaused,
+    "session.resumed": SessionUnpaused,
+    "session.ended": SessionEnded,
+    "session.noted": Noted,
+    "call.bridged": Bridged,
+    "call.ended": CallEnded,
+    "leg.dialled": LegDialled,
+    "leg.ringing": LegRinging,
+    "leg.answered": LegAnswered,
+    "leg.failed": LegFailed,
+    "leg.held": LegHeld,
+    "leg.resumed": LegResumed,
+    "leg.dtmf": Dtmf,
+    "participant.joined": ParticipantJoined,
+    "participant.left": ParticipantLeft,
+    "chat.sent": ChatSent,
+    "chat.synced": ChatSynced,
+    "transcript.ready": TranscriptReady,
+    "summary.ready": SummaryReady,
+    "invitation.created": InvitationCreated,
+    "invitation.sent": InvitationSent,
+    "invitation.failed": InvitationFailed,
+    "invitation.accepted": InvitationAccepted,
+    "invitation.declined": InvitationDeclined,
+    "invitation.expired": InvitationExpired,
+}
+"The name of each kind where events leave the process."
+
+_WIRE_KINDS = {kind: name for name, kind in EVENT_KINDS.items()}
+
+
+def wire_kind(kind: type[SessionEvent]) -> str:
+    """The name of a kind, such as `leg.answered`."""
+    return _WIRE_KINDS[kind]
+
+
+class Happening(NamedTuple):
+    """An event before it is made into a value: what followers of the bus get, for most are never looked at."""
+
+    position: int
+    "Rises over all sessions and over restarts; below 2**53."
+    session: Session
+    kind: type[SessionEvent]
+    seq: int
+    at: float
+    "Seconds since the epoch."
+    fields: dict[str, Any]
+
+
+def event_body(happening: Happening) -> dict[str, Any]:
+    """The one JSON form of an event, for every way out of the process."""
+    session = happening.session
+    return {
+        "id": f"evt_{happening.position}",
+        "kind": _WIRE_KINDS[happening.kind],
+        "session": session.id,
+        "channel": session.channel_id,
+        "seq": happening.seq,
+        "at": datetime.fromtimestamp(happening.at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "data": happening.fields,
+    }
+
+
 EventT = TypeVar("EventT", bound=SessionEvent)
 
 
@@ -125,6 +324,9 @@ class EventBus:
     """
 
     def __init__(self) -> None:
+        self.followers: list[Callable[[Happening], None]] = []
+        "Called with every event of every session, at once: they append it somewhere, and never raise."
+        self._position = 0
         self._emitter = AsyncIOEventEmitter()
         self._listened: set[str] = set()
         self._emitter.on("error", self._on_error)
@@ -137,6 +339,11 @@ class EventBus:
     def off(self, kind: type[EventT], listener: Callable[[EventT], Any]) -> None:
         """Stop calling `listener`; KeyError when it was not listening."""
         self._emitter.remove_listener(kind.__name__, listener)
+
+    def next_position(self, at: float) -> int:
+        """The place of an event that happens at `at`, seconds since the epoch, after all before it."""
+        self._position = max(self._position + 1, int(at * 1_000_000))
+        return self._position
 
     def wants(self, kind: type[SessionEvent]) -> bool:
         """Whether anybody listens to this class."""

@@ -31,7 +31,7 @@ from sip import (
 )
 
 from .conversation import Conversation, handle_alone
-from .dialing import DialFailed, Dialling, Plan, bridge_answered, contact_for, plan_for
+from .dialing import DialFailed, Dialling, Plan, bridge_answered, contact_for, plan_for, seat
 from .errors import LimitReached, SignallingError
 from .legs import Leg, MediaError, PassThrough, media_for
 from .ports import CredentialStore
@@ -179,7 +179,7 @@ class Inbound:
             plan = plan_for(self._switch, decision, intent)
             session = self._registry.new_session(
                 CallRecord(intent.caller, number, intent.caller_display_name, *self._registry.clocks(), trunk=None),
-                host=principal.owner,
+                owner=principal.owner,
             )
         except SignallingError as error:
             raise _refusal(error) from error
@@ -200,6 +200,8 @@ class Inbound:
             self._registry.forget(session)
             raise
         session.legs.append(leg)
+        user = self._switch.people.party(self._switch.tenant, intent.caller)
+        session.host = user
         if isinstance(decision, ToService):
             session.start(lambda s: serve(s, self._switch, leg, decision.service))
         else:
@@ -235,6 +237,7 @@ class Inbound:
 
 async def connect(session: Session, switch: Switch, caller: Leg, plan: Plan) -> None:
     """Flow: the caller waits while the plan is dialled, then both talk."""
+    seat(session, switch, caller)
     late = isinstance(caller.media, PassThrough) and caller.media.remote_sdp is None
     try:
         callee = await Dialling(session, switch, plan, caller).run(late_offer=late)
@@ -247,12 +250,14 @@ async def connect(session: Session, switch: Switch, caller: Leg, plan: Plan) -> 
         raise Finished("cancelled", by="caller", status=487) from None
     except MediaError as error:
         raise Finished(str(error), by="server", status=488) from error
+    seat(session, switch, callee)
     bridge_answered(session, switch, caller, callee)
     await Conversation(session, switch, caller, callee).run()
 
 
 async def serve(session: Session, switch: Switch, caller: Leg, service: str) -> None:
     """Flow: the server itself answers, as echo test or tone."""
+    seat(session, switch, caller)
     try:
         caller.accept(None)
     except CallGone:

@@ -11,6 +11,7 @@ from media import PLAYER_CODECS, Codec, LegStats, MediaError, MediaLeg
 from media import Media as MediaPort
 from sip import ANSWERED_ELSEWHERE, Call, IncomingCall, OutgoingCall, reason_header
 
+from .participants import Participant
 from .ports import SipPort
 
 if TYPE_CHECKING:
@@ -126,6 +127,7 @@ class Leg:
         "needs_ack",
         "on_close",
         "on_hold",
+        "participant",
         "role",
     )
 
@@ -144,6 +146,8 @@ class Leg:
         "The extension whose phone this is, for the limit of calls."
         self.line: TrunkLine | None = None
         "The trunk it goes through."
+        self.participant: Participant | None = None
+        "Whose it is, once answered."
         self.on_close: Callable[[Leg], None] | None = None
         self._sip = sip
         self._post = post
@@ -230,6 +234,11 @@ class Leg:
             attempt.cancel(now, text)
         self._sip.pump()
         self._release()
+
+    def keep_stats(self) -> None:
+        """Note with the participant what the media did; for a leg that is about to end."""
+        if self.participant is not None and not isinstance(self.media, PassThrough):
+            self.participant.stats = self.media.stats
 
     def gone(self) -> None:
         """The other side ended it: nothing is sent, the media is freed."""

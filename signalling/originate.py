@@ -18,6 +18,7 @@ from .dialing import (
     extension_destinations,
     invite_for,
     plan_for,
+    seat,
 )
 from .errors import BadRequest, LimitReached, NotRegistered, TrunkUnavailable
 from .inbound import attend
@@ -181,6 +182,7 @@ async def run(session: Session, switch: Switch, origination: Origination) -> Non
     except DialFailed as failed:
         session.call.status = failed.status
         raise Finished(f"caller: {failed.reason}", by="caller", status=failed.status) from failed
+    seat(session, switch, caller)
     if isinstance(origination.callee_plan, ToService):
         await attend(session, switch, caller, origination.callee_plan.service)
         return
@@ -190,6 +192,7 @@ async def run(session: Session, switch: Switch, origination: Origination) -> Non
     except DialFailed as failed:
         session.call.status = failed.status
         raise Finished(failed.reason, by="callee", status=failed.status_to_tell) from failed
+    seat(session, switch, callee)
     bridge_answered(session, switch, caller, callee)
     await Conversation(session, switch, caller, callee).run()
 

@@ -1,9 +1,10 @@
-"""The users of the server, kept in memory: an id that any dialect names leads to the same person."""
+"""[io] The users of the server, kept in memory: an id that any dialect names leads to the same person."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from time import time
 
 from .errors import LimitReached, UnknownUser
 from .ids import user_number
@@ -35,7 +36,7 @@ class User:
 class People:
     """The directory. `on_change` hears of each user that is made, changed (False) or removed (True)."""
 
-    def __init__(self, *, strict: bool = False, limit: int = MAX_USERS, clock: Callable[[], float]) -> None:
+    def __init__(self, *, strict: bool = False, limit: int = MAX_USERS, clock: Callable[[], float] = time) -> None:
         self.strict = strict
         self.on_change: Callable[[User, bool], None] | None = None
         self._limit = limit
@@ -82,7 +83,7 @@ class People:
         return self.put(User(tenant, user_id, 0, user_id, display_name=display_name, created_at=self._clock()))
 
     def put(self, user: User) -> User:
-        """Add `user`, or put it in the place of the one of its id; a number of 0 becomes a free one. Returns what is kept.
+        """Add `user`, or replace the one of its id; returns what is kept, for a number of 0 becomes a free one.
 
         ValueError when its number, e-mail address, phone or an extension belongs to somebody else.
         """

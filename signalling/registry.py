@@ -8,19 +8,23 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import structlog
 
 from . import originate
-from .errors import LimitReached
+from .errors import LimitReached, WrongState
 from .events import EventBus
 from .originate import DryRun, OriginateRequest
+from .people import People
+from .rooms import Channel, Role, Rooms
 from .routing import Principal
-from .session import CallRecord, Session
+from .session import CallRecord, Origin, Session
 from .switch import Switch
 
 log = structlog.get_logger("signalling.registry")
 
+REAP_INTERVAL_S = 60.0  # how often sessions that nobody takes part in are looked for
 CLOSE_WAIT_S = 3.0  # at shutdown, for sessions to say BYE
 
 
@@ -29,6 +33,9 @@ class Registry:
 
     def __init__(self, switch: Switch) -> None:
         self.switch = switch
+        self.rooms = Rooms(self.get)
+        self._in_rooms = 0
+        self._reaper: asyncio.TimerHandle | None = None
         self._live: dict[str, Session] = {}
         self._ended: OrderedDict[str, tuple[float, Session]] = OrderedDict()
         self._answered = 0
@@ -42,8 +49,82 @@ class Registry:
 
     # What the APIs do.
 
-    async def originate(self, request: OriginateRequest, principal: Principal) -> Session:
-        """Start a call; returns at once, before anyone rings. Raises SignallingError."""
+    @property
+    def people(self) -> People:
+        """The users."""
+        return self.switch.people
+
+    def create(
+        self,
+        *,
+        tenant: str,
+        made_by: Origin,
+        owner: str | None = None,
+        host: str | None = None,
+        name: str = "",
+        channel: Channel | None = None,
+        client_id: str = "",
+        meta: dict[str, Any] | None = None,
+        role: Role = "member",
+    ) -> Session:
+        """Start a session without a call; `host` is its first participant. LimitReached.
+
+        WrongState when `channel` has a sitting already (B25).
+        """
+        limits = self.switch.limits
+        if self._closing:
+            raise LimitReached("the server stops", retry_after_s=limits.retry_after_s)
+        if self._in_rooms >= limits.rooms:
+            raise LimitReached(f"{limits.rooms} sessions are the limit", retry_after_s=limits.retry_after_s)
+        if channel is not None and self.rooms.active_session(channel.id) is not None:
+            raise WrongState("the channel has an active session")
+        session = self._session(None, tenant=tenant, made_by=made_by, owner=owner, host=host, name=name)
+        session.channel = channel
+        session.client_id = client_id or ("" if channel is None else channel.client_id)
+        session.meta = meta
+        if channel is not None:
+            self.rooms.sit(channel, session)
+        self._keep_room(session)
+        session.open()
+        if host is not None:
+            user = self.people.get(tenant, host)
+            session.join(host, display_name=None if user is None else user.display_name, role=role)
+        return session
+
+    def restore(self, session_id: str, **fields: Any) -> Session:
+        """Take a session without a call that a former process had: made like by `create`, and nobody is told.
+
+        Whoever restores then sets what else is known of it.
+        """
+        session = self._session(None, session_id=session_id, **fields)
+        if session.channel is not None:
+            self.rooms.sit(session.channel, session)
+        self._keep_room(session)
+        return session
+
+    def _keep_room(self, session: Session) -> None:
+        self._live[session.id] = session
+        self._in_rooms += 1
+        if self._reaper is None:
+            self._reaper = asyncio.get_running_loop().call_later(REAP_INTERVAL_S, self._reap)
+
+    def _reap(self) -> None:
+        """End the sessions that nobody has come back to (A14)."""
+        self._reaper = None
+        before = time.time() - self.switch.limits.idle_s
+        for session in list(self._live.values()):
+            if session.kind == "room" and not session.has_task and (session.empty_since or before) < before:
+                session.abandon("nobody takes part")
+        if self._in_rooms:
+            self._reaper = asyncio.get_running_loop().call_later(REAP_INTERVAL_S, self._reap)
+
+    async def originate(
+        self, request: OriginateRequest, principal: Principal, session: Session | None = None
+    ) -> Session:
+        """Start a call, in a session of its own or in the one given; returns at once, before anyone rings.
+
+        Raises SignallingError; WrongState when the given session has ended or has a call already.
+        """
         origination = originate.resolve(self.switch, request, principal)
         record = CallRecord(
             request.caller,
@@ -53,7 +134,15 @@ class Registry:
             trunk=request.trunk,
             user_data=request.user_data,
         )
-        session = self.new_session(record, host=principal.owner)
+
+        async def flow(session: Session) -> None:
+            await originate.run(session, self.switch, origination)
+
+        if session is not None:
+            session.add_call(record, flow)
+        else:
+            session = self.new_session(record, owner=principal.owner, host=principal.user, made_by="pbx")
+            session.start(flow)
         log.info(
             "call_originated",
             session=session.id,
@@ -61,16 +150,15 @@ class Registry:
             callee=request.callee,
             by=principal.name,
         )
-        session.start(lambda s: originate.run(s, self.switch, origination))
         return session
 
     async def dry_run(self, request: OriginateRequest, principal: Principal) -> DryRun:
         """What `originate` would send, and why; nothing is sent. Raises SignallingError."""
         return await originate.rehearse(self.switch, originate.resolve(self.switch, request, principal))
 
-    def sessions(self) -> list[Session]:
-        """The active ones, oldest first."""
-        return list(self._live.values())
+    def sessions(self, tenant: str | None = None) -> list[Session]:
+        """The active ones, oldest first; of one tenant, or of all."""
+        return [session for session in self._live.values() if tenant is None or session.tenant == tenant]
 
     def get(self, session_id: str) -> Session | None:
         """A session that is active, or ended and still retained."""
@@ -83,43 +171,59 @@ class Registry:
 
     def counts(self) -> dict[str, int]:
         """Live sessions and what hangs on them; all but `retained` are zero when nothing goes on."""
-        counts = {"sessions": len(self._live), "retained": len(self._ended), "busy": len(self.switch.busy)}
+        counts = {
+            "sessions": len(self._live),
+            "rooms": self._in_rooms,
+            "retained": len(self._ended),
+            "busy": len(self.switch.busy),
+        }
         counts.update({f"stack_{name}": count for name, count in self.switch.sip.stack.counts().items()})
         counts.update({f"calls_{name}": count for name, count in self.switch.calls.counts().items()})
         counts.update({f"media_{name}": count for name, count in self.switch.media.counts().items()})
         return counts
 
     async def close(self) -> None:
-        """End every session (BYE, CANCEL, 503), and wait a bounded time for it. No new ones from now on."""
+        """End every call (BYE, CANCEL, 503), and wait a bounded time for it. No new sessions from now on.
+
+        Sessions without a call are left as they are, for the next process to go on with.
+        """
         self._closing = True
-        sessions = self.sessions()
+        if self._reaper is not None:
+            self._reaper.cancel()
+        sessions = [session for session in self.sessions() if session.has_task]
         waits = [asyncio.ensure_future(session.hang_up("the server stops")) for session in sessions]
         if waits:
             await asyncio.wait(waits, timeout=CLOSE_WAIT_S)
 
     # What flows do.
 
-    def new_session(self, record: CallRecord, *, host: str | None) -> Session:
-        """Make a session, not started yet. Raises LimitReached."""
+    def new_session(
+        self, record: CallRecord, *, owner: str | None, made_by: Origin = "sip", host: str | None = None
+    ) -> Session:
+        """Make a session for a call, not started yet. Raises LimitReached."""
         limits = self.switch.limits
-        live = len(self._live)
+        calls = len(self._live) - self._in_rooms
         if self._closing:
             raise LimitReached("the server stops", retry_after_s=limits.retry_after_s)
-        if live >= limits.sessions:
-            raise LimitReached(f"{live} sessions are the limit", retry_after_s=limits.retry_after_s)
-        if self.early >= limits.early:
+        if calls >= limits.sessions:
+            raise LimitReached(f"{calls} sessions are the limit", retry_after_s=limits.retry_after_s)
+        if calls - self._answered >= limits.early:
             raise LimitReached(f"{limits.early} calls ring already", retry_after_s=limits.retry_after_s)
-        session = Session(
-            self._new_id(),
+        session = self._session(record, tenant=self.switch.tenant, made_by=made_by, owner=owner, host=host)
+        session.name = f"{record.caller} → {record.callee}"
+        self._live[session.id] = session
+        return session
+
+    def _session(self, record: CallRecord | None, *, session_id: str | None = None, **fields: Any) -> Session:
+        return Session(
+            session_id or self._new_id(),
             record,
             bus=self.switch.bus,
             clock=self.switch.sip.now,
-            host=host,
             on_answer=self._on_answer,
             on_end=self._on_end,
+            **fields,
         )
-        self._live[session.id] = session
-        return session
 
     def forget(self, session: Session) -> None:
         """Drop a session that was never started."""
@@ -128,7 +232,7 @@ class Registry:
     @property
     def early(self) -> int:
         """Sessions that nobody has answered yet."""
-        return len(self._live) - self._answered
+        return len(self._live) - self._in_rooms - self._answered
 
     def clocks(self) -> tuple[datetime, Callable[[], float]]:
         """The instant for a record's `started_at`, and the clock of its durations."""
@@ -145,10 +249,16 @@ class Registry:
 
     def _on_end(self, session: Session) -> None:
         del self._live[session.id]
-        if session.call.answered is not None:
-            self._answered -= 1
         self._ended[session.id] = (self.switch.sip.now(), session)
+        self._evict()
+        if session.kind == "room":
+            self._in_rooms -= 1
+            self.rooms.rise(session)
+            log.info("session_ended", session=session.id, cause=session.end_cause)
+            return
         call = session.call
+        if call.answered is not None:
+            self._answered -= 1
         log.info(
             "call_ended",
             session=session.id,
@@ -161,7 +271,6 @@ class Registry:
             by=call.hung_up_by,
             talking_s=call.talking_time_s,
         )
-        self._evict()
 
     def _evict(self) -> None:
         limits = self.switch.limits

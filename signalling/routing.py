@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from .errors import NoRoute, NotAllowed, TrunkUnavailable, UnknownTrunk
+from .people import DEFAULT_TENANT
+from .rooms import Role
 
 MAX_PATTERN = 64  # characters; longer than any number of E.164 with prefixes
 
@@ -84,6 +86,13 @@ class Principal:
     kind: Kind
     patterns: tuple[Pattern, ...] = ()
     "What it may dial through trunks; an admin may dial anything."
+    user: str | None = None
+    "Id of the user it acts for; an admin may act for any of its tenant."
+    tenant: str = DEFAULT_TENANT
+    scopes: frozenset[str] = frozenset()
+    "What its token is good for; empty: all that its role allows."
+    roles: Mapping[str, Role] = field(default_factory=dict)
+    "Channel id -> role; `*` stands for every channel of its tenant."
 
     @property
     def owner(self) -> str:

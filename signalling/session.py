@@ -1,4 +1,4 @@
-"""[io] A live session: its participants' legs, its calls, and the one task that owns them.
+"""[io] A live session: who takes part, their legs, the calls, and the one task that owns them.
 
 Everything that happens to a session is posted to its inbox: the events of its legs, and the commands of the APIs.
 A *flow* (a coroutine function taking the session) reads the inbox and acts, so that a call reads from top to bottom.
@@ -12,19 +12,40 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import time
 from typing import Any, Literal
+from uuid import uuid4
 
 import structlog
 
-from .errors import SignallingError, WrongState
-from .events import EventBus, Noted, SessionEnded, SessionEvent, SessionStarted
+from .errors import AlreadyThere, LimitReached, NotThere, SessionNotActive, SignallingError, WrongState
+from .events import (
+    CallEnded,
+    ChatSent,
+    EventBus,
+    Happening,
+    Noted,
+    ParticipantJoined,
+    ParticipantLeft,
+    SessionEnded,
+    SessionEvent,
+    SessionPaused,
+    SessionStarted,
+    SessionUnpaused,
+)
+from .ids import MAX_INDEX, uuid_of_channel
 from .legs import Leg
+from .participants import ChatMessage, Participant
+from .rooms import Channel, Role
 
 log = structlog.get_logger("signalling.session")
 
 MAX_INBOX = 1000  # posted and not yet read; a call in order has a handful, so more is an attack or a stuck task
 MAX_EVENTS = 200  # kept in memory for each session, oldest dropped
+MAX_CHAT = 16_384  # characters of one message
 
 By = Literal["caller", "callee", "command", "server"]
+Origin = Literal["sip", "pbx", "callsession", "channels", "invitations", "realtimekit", "channel"]
+"Where a session was made: by a phone or trunk, in one of the dialects, or over the signalling channel."
+Status = Literal["CREATED", "INVITED", "ACTIVE", "PAUSED", "RESOLVED", "ABANDONED"]
 
 
 class Finished(Exception):
@@ -39,12 +60,27 @@ class Finished(Exception):
         self.status = status
 
 
+class LegsDropped(Finished):
+    """Raised inside a flow: a participant left, and these legs with it. Ends every flow that cannot do without."""
+
+    def __init__(self, legs: list[Leg]) -> None:
+        super().__init__("left", by=legs[0].role, status=487)
+        self.legs = legs
+
+
 @dataclass(slots=True)
 class HangUp:
-    """Command: end the session."""
+    """Command: end the call."""
 
     cause: str
     by: By = "command"
+
+
+@dataclass(slots=True)
+class Drop:
+    """Command: end these legs alone."""
+
+    legs: list[Leg]
 
 
 @dataclass(slots=True)
@@ -53,6 +89,8 @@ class Hold:
 
     on: bool
     done: asyncio.Future[None]
+    again: bool = False
+    "Whether it is fine when that is so already."
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +101,10 @@ class LegEvent:
     event: object
 
 
-Happened = tuple[type[SessionEvent], int, float, dict[str, Any]]
-"An event before it is made: class, seq, seconds since the epoch, fields."
+Happened = tuple[int, type[SessionEvent], int, float, dict[str, Any]]
+"An event before it is made: position, class, seq, seconds since the epoch, fields."
 
-Posted = LegEvent | HangUp | Hold
+Posted = LegEvent | HangUp | Hold | Drop
 Flow = Callable[["Session"], Awaitable[None]]
 
 
@@ -81,6 +119,8 @@ class CallRecord:
     clock: Callable[[], float]
     trunk: str | None = None
     user_data: str | None = None
+    codecs: tuple[str, ...] = ()
+    "Names of what was agreed with the caller, the first one in use."
     answered: float | None = None
     ended: float | None = None
     status: int | None = None
@@ -91,20 +131,29 @@ class CallRecord:
     @property
     def talking_time_s(self) -> int:
         """Whole seconds since the callee answered; 0 before."""
+        return self.talking_ms // 1000
+
+    @property
+    def talking_ms(self) -> int:
+        """Milliseconds since the callee answered; 0 before."""
         if self.answered is None:
             return 0
-        return int((self.clock() if self.ended is None else self.ended) - self.answered)
+        return int(((self.clock() if self.ended is None else self.ended) - self.answered) * 1000)
 
 
 class Session:
-    """One live session, owned by one task.
+    """One live session: who takes part, and the calls that connect them.
 
-    Everyone else posts: `post` for events, `hang_up`, `hold` and `unhold` for commands.
+    What needs no network (joining, leaving, saying something) happens at once. A call is a flow in the session's own
+    task; everyone else posts to it: `post` for events, `end`, `leave`, `hold` and `unhold` for commands.
+    A session that a call made ends with it; any other goes on until it is ended.
     """
 
     __slots__ = (
         "__weakref__",
+        "_bus",
         "_clock",
+        "_ending",
         "_happened",
         "_inbox",
         "_on_answer",
@@ -112,41 +161,93 @@ class Session:
         "_seq",
         "_task",
         "_waiter",
-        "bus",
         "call_id",
         "calls",
+        "channel",
+        "chat_count",
+        "client_id",
+        "empty_since",
         "end_cause",
         "ended",
+        "ended_at",
+        "group_id",
         "host",
         "id",
+        "invitation_id",
+        "invited",
+        "kind",
         "legs",
+        "made_by",
+        "max_present",
+        "meta",
+        "name",
+        "outcome",
+        "owner",
+        "parent_id",
+        "participants",
+        "paused_at",
+        "paused_by",
+        "tenant",
+        "updated_at",
         "user_data",
     )
 
     def __init__(
         self,
         session_id: str,
-        record: CallRecord,
+        record: CallRecord | None = None,
         *,
         bus: EventBus,
         clock: Callable[[], float],
+        tenant: str,
+        made_by: Origin,
+        owner: str | None = None,
         host: str | None = None,
+        name: str = "",
+        channel: Channel | None = None,
         on_answer: Callable[[Session], None],
         on_end: Callable[[Session], None],
     ) -> None:
         self.id = session_id
-        self.calls = [record]
+        self.kind: Literal["call", "room"] = "room" if record is None else "call"
+        self.tenant = tenant
+        self.made_by: Origin = made_by
+        self.owner = owner
+        "Principal.owner of who made it."
+        self.host = host
+        "Id of the user who may end it, whether taking part or not."
+        self.name = name
+        self.channel = channel
+        "The room that it is a sitting of; None when it has one of its own."
+        self.client_id = ""
+        self.group_id: str | None = None
+        self.parent_id: str | None = None
+        self.meta: dict[str, Any] | None = None
+        self.calls = [] if record is None else [record]
         self.call_id: str | None = None
         "Call-ID of the first leg: with the session's id, the key of every log line."
         self.legs: list[Leg] = []
-        self.host = host
-        "Principal.owner of who started it."
-        self.user_data = record.user_data
+        self.participants: list[Participant] = []
+        "Past and present, in the order of coming."
+        self.max_present = 0
+        self.chat_count = 0
+        self.user_data = None if record is None else record.user_data
+        self.invitation_id: str | None = None
+        self.invited = False
+        "An invitation waits for its answer."
+        self.outcome: Literal["RESOLVED", "ABANDONED"] | None = None
+        self.paused_at: float | None = None
+        self.paused_by: str | None = None
+        self.empty_since: float | None = None
+        "Since when nobody takes part; None while somebody does."
         self.ended = False
+        self.ended_at: float | None = None
         self.end_cause: str | None = None
+        self.updated_at = 0.0
         self._happened: list[Happened] = []
-        self.bus = bus
+        self._bus = bus
         self._clock = clock
+        self._ending: str | None = None
         self._inbox: list[Posted] = []
         self._waiter: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
@@ -156,8 +257,47 @@ class Session:
 
     @property
     def call(self) -> CallRecord:
-        """The present call."""
+        """The present call; there is none in a session where nobody was rung."""
         return self.calls[-1]
+
+    @property
+    def created_at(self) -> float:
+        """Seconds since the epoch."""
+        return (int(self.id) >> 20) / 1000
+
+    @property
+    def started_at(self) -> float | None:
+        """When the first participant came; None before."""
+        return self.participants[0].joined_at if self.participants else None
+
+    @property
+    def channel_id(self) -> str:
+        """UUID of its room, or of the channel of its own."""
+        return uuid_of_channel(self.id) if self.channel is None else self.channel.id
+
+    @property
+    def channel_name(self) -> str:
+        """Name of its room; its own when it has none."""
+        return self.name if self.channel is None else self.channel.name
+
+    @property
+    def has_task(self) -> bool:
+        """Whether a call is going on."""
+        return self._task is not None and not self._task.done()
+
+    @property
+    def status(self) -> Status:
+        """Where it is in its life (conformance C13)."""
+        if self.ended:
+            if self.outcome is not None:
+                return self.outcome
+            met = self.max_present > 1 if self.kind == "call" else bool(self.participants)
+            return "RESOLVED" if met and not self.invited else "ABANDONED"
+        if self.paused_at is not None:
+            return "PAUSED"
+        if self.invited or (self.kind == "call" and self.call.answered is None):
+            return "INVITED"
+        return "ACTIVE" if self.participants else "CREATED"
 
     def now(self) -> float:
         """Seconds, monotonic."""
@@ -166,7 +306,116 @@ class Session:
     def answered(self) -> None:
         """The callee has answered: the talking time begins."""
         self.call.answered = self.now()
-        self._on_answer(self)
+        if self.kind == "call":
+            self._on_answer(self)
+
+    # Who takes part.
+
+    def present(self) -> list[Participant]:
+        """Those who take part now, in the order of coming."""
+        return [participant for participant in self.participants if participant.left_at is None]
+
+    def participant(self, user: str) -> Participant | None:
+        """The present stay of a user."""
+        for participant in reversed(self.participants):
+            if participant.user == user and participant.left_at is None:
+                return participant
+        return None
+
+    def role_of(self, user: str) -> Role | None:
+        """What a user may do here: the most that its place in the session or in the channel gives."""
+        if user == self.host:
+            return "host"
+        role = None if self.channel is None else self.channel.role_of(user)
+        if role in ("host", "member"):
+            return role
+        for participant in self.participants:
+            if participant.user == user:
+                return participant.role if role is None or participant.role != "viewer" else role
+        return role
+
+    def join(
+        self,
+        user: str,
+        *,
+        display_name: str | None = None,
+        custom_id: str | None = None,
+        preset: str | None = None,
+        role: Role = "member",
+    ) -> Participant:
+        """Let a user take part. AlreadyThere; WrongState once the session has ended; LimitReached."""
+        if self.ended:
+            raise WrongState("the session has ended")
+        if self.participant(user) is not None:
+            raise AlreadyThere(f"{user!r} takes part already")
+        if len(self.participants) >= MAX_INDEX:
+            raise LimitReached("too many participants came and went")
+        index = len(self.participants)
+        participant = Participant(
+            index, user, time(), display_name=display_name, custom_id=custom_id, preset=preset, role=role
+        )
+        self.participants.append(participant)
+        self.max_present = max(self.max_present, len(self.present()))
+        self.empty_since = None
+        self.emit(ParticipantJoined, participant=index, user=user, display_name=display_name)
+        return participant
+
+    def leave(self, user: str) -> None:
+        """End a user's stay, and its legs alone. NotThere; WrongState once the session has ended."""
+        if self.ended:
+            raise WrongState("the session has ended")
+        participant = self.participant(user)
+        if participant is None:
+            raise NotThere(f"{user!r} does not take part")
+        legs = [leg for leg in self.legs if leg.participant is participant]
+        self._left(participant, time())
+        if legs:
+            self.post(Drop(legs))
+
+    def seat(self, leg: Leg, user: str, display_name: str | None = None) -> None:
+        """A leg was answered: its user takes part by it."""
+        leg.participant = self.participant(user) or self.join(user, display_name=display_name)
+
+    def _left(self, participant: Participant, at: float) -> None:
+        participant.left_at = at
+        self.emit(ParticipantLeft, participant=participant.index, user=participant.user)
+        if not self.ended and all(other.left_at is not None for other in self.participants):
+            self.empty_since = at
+
+    def say(self, user: str, text: str, *, kind: str = "TEXT_MESSAGE", display_name: str | None = None) -> ChatMessage:
+        """Write to everybody here. SessionNotActive while paused and once ended."""
+        self._must_be_active()
+        participant = self.participant(user)
+        if display_name is None and participant is not None:
+            display_name = participant.display_name
+        message = ChatMessage(
+            self.chat_count,
+            str(uuid4()),
+            user,
+            None if participant is None else participant.index,
+            display_name,
+            kind,
+            text[:MAX_CHAT],
+            time(),
+        )
+        self.chat_count += 1
+        self.emit(
+            ChatSent,
+            index=message.index,
+            id=message.id,
+            user=user,
+            participant=message.participant,
+            display_name=display_name,
+            payload_type=kind,
+            payload=message.payload,
+        )
+        return message
+
+    def _must_be_active(self) -> None:
+        if self.ended:
+            raise SessionNotActive("the session has ended")
+        if self.paused_at is not None:
+            raise SessionNotActive("the session is paused")
 
     # The inbox.
 
@@ -210,16 +459,31 @@ class Session:
         item = self._inbox.pop(0)
         if isinstance(item, HangUp):
             raise Finished(item.cause, by=item.by)
+        if isinstance(item, Drop):
+            raise LegsDropped(item.legs)
         return item
 
     # Commands of the APIs.
 
-    async def hang_up(self, cause: str = "ended by command") -> None:
-        """End the session and every leg of it; returns once it has ended. WrongState if it had."""
-        if self.ended or self._task is None:
+    async def end(self, *, by: str | None = None, cause: str = "ended by command") -> None:
+        """End the session and every leg of it; returns once it has ended. `by` is a user. WrongState if it had."""
+        if self.ended:
             raise WrongState("the session has ended")
+        self._ending = cause
+        if self._task is None or self._task.done():
+            self._end(Finished(cause, by="command"))
+            return
         self.post(HangUp(cause))
         await asyncio.shield(self._task)
+
+    def abandon(self, cause: str) -> None:
+        """End a session without a call for a reason of the server's own."""
+        assert not self.has_task
+        self._end(Finished(cause, by="server"))
+
+    async def hang_up(self, cause: str = "ended by command") -> None:
+        """As `end`."""
+        await self.end(cause=cause)
 
     async def hold(self) -> None:
         """Put every leg on hold (re-INVITE, RTP stops). WrongState before both have answered."""
@@ -227,22 +491,65 @@ class Session:
 
     async def unhold(self) -> None:
         """Let the media of every leg go on. WrongState when it was not held."""
+        self._must_be_active()
         await self._post_hold(False)
 
-    async def _post_hold(self, on: bool) -> None:
+    async def pause(self, by: str, reason: str | None = None) -> None:
+        """Put every leg on hold, and refuse chat, digits and new media until `resume` (conformance C8, C23).
+
+        SessionNotActive unless the session is active.
+        """
+        if self.status != "ACTIVE":
+            raise SessionNotActive(f"the session is {self.status.lower()}")
+        self.paused_at, self.paused_by = time(), by
+        try:
+            await self._hold_for_pause(True)
+        except WrongState:
+            self.paused_at = self.paused_by = None
+            raise
+        self.emit(SessionPaused, paused_by=by, reason=reason)
+
+    async def resume(self, by: str) -> None:
+        """Undo a pause. WrongState when there is none."""
+        if self.ended or self.paused_at is None:
+            raise WrongState("the session is not paused")
+        await self._hold_for_pause(False)
+        self.paused_at = self.paused_by = None
+        self.emit(SessionUnpaused, resumed_by=by)
+
+    async def _hold_for_pause(self, on: bool) -> None:
+        if self.has_task and any(leg.established is not None for leg in self.legs):
+            await self._post_hold(on, again=True)
+
+    async def _post_hold(self, on: bool, *, again: bool = False) -> None:
         if self.ended:
             raise WrongState("the session has ended")
+        if not self.has_task:
+            raise WrongState("there is no call to hold")
         done = asyncio.get_running_loop().create_future()
-        self.post(Hold(on, done))
+        self.post(Hold(on, done, again))
         await done
 
     # The task.
 
+    def open(self) -> None:
+        """Begin a session without a call."""
+        self.empty_since = time()
+        self.emit(SessionStarted, caller=None, callee=None)
+
     def start(self, flow: Flow) -> None:
-        """Begin: `flow` runs in this session's own task until it returns or raises Finished."""
-        call = self.call
-        self.emit(SessionStarted, caller=call.caller, callee=call.callee)
+        """Begin a call: `flow` runs in this session's own task until it returns or raises Finished."""
+        if self.kind == "call":
+            call = self.call
+            self.emit(SessionStarted, caller=call.caller, callee=call.callee)
         self._task = asyncio.get_running_loop().create_task(self._run(flow))
+
+    def add_call(self, record: CallRecord, flow: Flow) -> None:
+        """Begin another call, in a session that has none now. WrongState."""
+        if self.ended or self.has_task:
+            raise WrongState("the session has ended" if self.ended else "a call is going on")
+        self.calls.append(record)
+        self.start(flow)
 
     async def _run(self, flow: Flow) -> None:
         end = Finished("internal error", by="server", status=500)
@@ -259,24 +566,55 @@ class Session:
         except Exception:  # a fault of ours costs this call and no other; `end` says so
             log.exception("session_failed", session=self.id, call_id=self.call_id)
         finally:
-            self._end(end)
+            self._finish(end)
 
-    def _end(self, end: Finished) -> None:
-        self.ended = True
-        self.end_cause = end.cause
+    def _finish(self, end: Finished) -> None:
+        """The flow is over: the call is, and with it a session that it made."""
+        call = self.call
+        if self.legs:
+            call.codecs = tuple(codec.name for codec in self.legs[0].media.codecs)
+        seated = [leg.participant for leg in self.legs]
         for leg in self.legs:
+            leg.keep_stats()
             leg.hang_up(end.status, end.cause, header=end.header)
         self.legs = []
-        call = self.call
+        for item in self._inbox:
+            if isinstance(item, Hold) and not item.done.done():
+                item.done.set_exception(WrongState("the call has ended"))
+        self._inbox.clear()
         call.ended = self.now()
         call.status = call.status or end.status
         call.reason = end.cause
         call.hung_up_by = end.by
-        for item in self._inbox:
-            if isinstance(item, Hold) and not item.done.done():
-                item.done.set_exception(WrongState("the session has ended"))
-        self._inbox.clear()
-        self.emit(SessionEnded, cause=end.cause, status=call.status, by=end.by)
+        self.emit(
+            CallEnded,
+            call=len(self.calls) - 1,
+            caller=call.caller,
+            callee=call.callee,
+            trunk=call.trunk,
+            talking_ms=call.talking_ms,
+            status=call.status,
+            reason=end.cause,
+            hung_up_by=end.by,
+            user_data=call.user_data,
+        )
+        if self.kind == "call" or self._ending is not None:
+            self._end(end)
+            return
+        at = time()
+        for participant in seated:
+            if participant is not None and participant.left_at is None:
+                self._left(participant, at)
+
+    def _end(self, end: Finished) -> None:
+        self.ended = True
+        self.ended_at = at = time()
+        self.end_cause = end.cause
+        for participant in self.participants:
+            if participant.left_at is None:
+                self._left(participant, at)
+        status = self.call.status if self.calls else end.status
+        self.emit(SessionEnded, cause=end.cause, status=status, by=end.by)
         self._on_end(self)
 
     async def stopped(self) -> None:
@@ -287,18 +625,24 @@ class Session:
     # Events.
 
     def emit(self, kind: type[SessionEvent], **fields: Any) -> None:
-        """Record an event of this session with the next number, and tell the listeners."""
+        """Record an event of this session with the next number, and tell the followers and listeners."""
         self._seq += 1
-        happened = (kind, self._seq, time(), fields)
+        self.updated_at = at = time()
+        bus = self._bus
+        happened = (bus.next_position(at), kind, self._seq, at, fields)
         log = self._happened
         if len(log) >= MAX_EVENTS:
             del log[0]
         log.append(happened)
-        if self.bus.wants(kind):
-            self.bus.emit(self._event(happened))
+        if bus.followers:
+            happening = Happening(happened[0], self, kind, self._seq, at, fields)
+            for follower in bus.followers:
+                follower(happening)
+        if bus.wants(kind):
+            bus.emit(self._event(happened))
 
     def _event(self, happened: Happened) -> SessionEvent:
-        kind, seq, at, fields = happened
+        _, kind, seq, at, fields = happened
         return kind(session_id=self.id, seq=seq, at=datetime.fromtimestamp(at, UTC), **fields)
 
     @property

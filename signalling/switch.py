@@ -10,6 +10,7 @@ from sip import CallCore, Registrar
 
 from .events import EventBus
 from .legs import Leg, MediaPort, PassThrough
+from .people import DEFAULT_TENANT, People
 from .ports import SipPort
 from .routing import DialPlan
 from .trunks import TrunkLine
@@ -26,6 +27,10 @@ class Limits:
     "Ended sessions that can still be looked up."
     retained_s: float = 3600.0
     retry_after_s: int = 5
+    rooms: int = 100_000
+    "Sessions without a call."
+    idle_s: float = 86_400.0
+    "A session without a call that nobody takes part in is ended after this time."
 
 
 @dataclass(slots=True)
@@ -40,6 +45,9 @@ class Switch:
     lines: Mapping[str, TrunkLine]
     domain: str
     limits: Limits = Limits()
+    tenant: str = DEFAULT_TENANT
+    "Whose the phones and trunks are."
+    people: People = field(default_factory=People)
     bus: EventBus = field(default_factory=EventBus)
     busy: Counter[str] = field(default_factory=Counter)
     "Extension -> its legs, ringing or answered."

@@ -45,8 +45,8 @@ class SessionView(Protocol):
         """Unique for ever."""
 
     @property
-    def host(self) -> str | None:
-        """Name of the principal that started it."""
+    def owner(self) -> str | None:
+        """Principal.owner of who started it."""
 
     @property
     def ended(self) -> bool:

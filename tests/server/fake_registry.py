@@ -39,7 +39,7 @@ class FakeSession:
 
     id: str
     calls: list[FakeCall]
-    host: str | None = None
+    owner: str | None = None
     ended: bool = False
     held: bool = False
 
@@ -81,7 +81,7 @@ class FakeRegistry:
         session = FakeSession(
             str(884757570370146304 + len(self.requests)),
             [FakeCall(request.caller, request.callee, request.caller_display_name, request.trunk)],
-            host=principal.owner,
+            owner=principal.owner,
         )
         self.by_id[session.id] = session
         return session
@@ -112,9 +112,9 @@ class FakeRegistry:
         if request.trunk == "down":
             raise TrunkUnavailable("trunk down is unavailable: down")
 
-    def add(self, *calls: FakeCall, host: str | None = None, ended: bool = False) -> FakeSession:
+    def add(self, *calls: FakeCall, owner: str | None = None, ended: bool = False) -> FakeSession:
         """A session that is there already."""
-        session = FakeSession(f"s{len(self.by_id)}", list(calls), host=host, ended=ended)
+        session = FakeSession(f"s{len(self.by_id)}", list(calls), owner=owner, ended=ended)
         self.by_id[session.id] = session
         return session
 

@@ -437,8 +437,8 @@ async def test_a_very_long_id_is_404(api: Api) -> None:
 
 
 async def test_a_token_sees_and_ends_only_the_sessions_that_it_made(api: Api) -> None:
-    mine = api.registry.add(FakeCall("1", "2"), host="token:guest")
-    other = api.registry.add(FakeCall("1", "2"), host="extension:guest")
+    mine = api.registry.add(FakeCall("1", "2"), owner="token:guest")
+    other = api.registry.add(FakeCall("1", "2"), owner="extension:guest")
     _, body, _ = await api.call("GET", "/api/sessions", token=GUEST)
     assert (body["count"], [item["id"] for item in body["items"]]) == (1, [mine.id])
     assert (await api.call("GET", f"/api/sessions/{other.id}", token=GUEST))[0] == 404
