@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .commands import CallRecord
 from .errors import (
     AlreadyThere,
     BadRequest,
@@ -72,7 +73,7 @@ from .ports import CredentialStore, SipPort
 from .registry import Registry
 from .rooms import RANKS, Channel, Role, Rooms, ServiceMode, own_channel
 from .routing import DialPlan, Extension, InboundNumber, MediaMode, Pattern, Principal, Route, RouteTrunk
-from .session import CallRecord, Origin, Session, Status
+from .session import Origin, Session, Status
 from .switch import Limits, Switch
 from .trunks import TrunkKeeper, TrunkLine
 

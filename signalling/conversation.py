@@ -24,10 +24,11 @@ from sip import (
     reason_to_cross,
 )
 
+from .commands import Finished, Hold, LegEvent, LegsDropped
 from .errors import WrongState
 from .events import Dtmf, LegHeld, LegResumed
 from .legs import DigitPressed, Leg, MediaError, MediaTimedOut, PassThrough
-from .session import Finished, Hold, LegEvent, LegsDropped, Session
+from .session import Session
 
 if TYPE_CHECKING:
     from .switch import Switch

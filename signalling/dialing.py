@@ -31,12 +31,13 @@ from sip import (
     status_to_cross,
 )
 
+from .commands import Hold, LegEvent
 from .conversation import handle_alone
 from .errors import NotRegistered
 from .events import Bridged, LegAnswered, LegDialled, LegFailed, LegRinging
 from .legs import PLAYER_CODECS, Leg, MediaError, Role, media_for
 from .routing import Decision, ToExtension, ToService, ToTrunks
-from .session import Hold, LegEvent, Session
+from .session import Session
 
 if TYPE_CHECKING:
     from .switch import Switch

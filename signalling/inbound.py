@@ -30,13 +30,14 @@ from sip import (
     without_controls,
 )
 
+from .commands import CallRecord, Finished
 from .conversation import Conversation, handle_alone
 from .dialing import DialFailed, Dialling, Plan, bridge_answered, contact_for, plan_for, seat
 from .errors import LimitReached, SignallingError
 from .legs import Leg, MediaError, PassThrough, media_for
 from .ports import CredentialStore
 from .routing import Principal, ToService
-from .session import CallRecord, Finished, Session
+from .session import Session
 
 if TYPE_CHECKING:
     from .registry import Registry

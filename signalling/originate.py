@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sip import AutoAnswer, Binding, CallIntent, Flow, ParseError, ResolveError, Rewrites, Uri
 
+from .commands import Finished
 from .conversation import Conversation
 from .dialing import (
     Destination,
@@ -24,7 +25,7 @@ from .errors import BadRequest, LimitReached, NotRegistered, TrunkUnavailable
 from .inbound import attend
 from .legs import PLAYER_CODECS, MediaError, media_for
 from .routing import Principal, ToExtension, ToService
-from .session import Finished, Session
+from .session import Session
 
 if TYPE_CHECKING:
     from .switch import Switch

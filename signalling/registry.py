@@ -13,13 +13,14 @@ from typing import Any
 import structlog
 
 from . import originate
+from .commands import CallRecord
 from .errors import LimitReached, WrongState
 from .events import EventBus
 from .originate import DryRun, OriginateRequest
 from .people import People
 from .rooms import Channel, Role, Rooms
 from .routing import Principal
-from .session import CallRecord, Origin, Session
+from .session import Origin, Session
 from .switch import Switch
 
 log = structlog.get_logger("signalling.registry")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import time
 from typing import Any, Literal
@@ -16,6 +15,7 @@ from uuid import uuid4
 
 import structlog
 
+from .commands import CallRecord, Drop, Finished, HangUp, Hold, LegEvent, LegsDropped
 from .errors import AlreadyThere, LimitReached, NotThere, SessionNotActive, SignallingError, WrongState
 from .events import (
     CallEnded,
@@ -42,63 +42,9 @@ MAX_INBOX = 1000  # posted and not yet read; a call in order has a handful, so m
 MAX_EVENTS = 200  # kept in memory for each session, oldest dropped
 MAX_CHAT = 16_384  # characters of one message
 
-By = Literal["caller", "callee", "command", "server"]
 Origin = Literal["sip", "pbx", "callsession", "channels", "invitations", "realtimekit", "channel"]
 "Where a session was made: by a phone or trunk, in one of the dialects, or over the signalling channel."
 Status = Literal["CREATED", "INVITED", "ACTIVE", "PAUSED", "RESOLVED", "ABANDONED"]
-
-
-class Finished(Exception):
-    """Raised inside a flow: the session is over, for this cause."""
-
-    def __init__(self, cause: str, *, by: By, status: int = 200, header: str | None = None) -> None:
-        super().__init__(cause)
-        self.header = header
-        "The Reason header (RFC 3326) that came with it, to carry to the other legs."
-        self.cause = cause
-        self.by: By = by
-        self.status = status
-
-
-class LegsDropped(Finished):
-    """Raised inside a flow: a participant left, and these legs with it. Ends every flow that cannot do without."""
-
-    def __init__(self, legs: list[Leg]) -> None:
-        super().__init__("left", by=legs[0].role, status=487)
-        self.legs = legs
-
-
-@dataclass(slots=True)
-class HangUp:
-    """Command: end the call."""
-
-    cause: str
-    by: By = "command"
-
-
-@dataclass(slots=True)
-class Drop:
-    """Command: end these legs alone."""
-
-    legs: list[Leg]
-
-
-@dataclass(slots=True)
-class Hold:
-    """Command: stop the media of every leg, or let it go on."""
-
-    on: bool
-    done: asyncio.Future[None]
-    again: bool = False
-    "Whether it is fine when that is so already."
-
-
-@dataclass(frozen=True, slots=True)
-class LegEvent:
-    """What a leg reports: an event of its call (sip), or of its media."""
-
-    leg: Leg
-    event: object
 
 
 Happened = tuple[int, type[SessionEvent], int, float, dict[str, Any]]
@@ -106,39 +52,6 @@ Happened = tuple[int, type[SessionEvent], int, float, dict[str, Any]]
 
 Posted = LegEvent | HangUp | Hold | Drop
 Flow = Callable[["Session"], Awaitable[None]]
-
-
-@dataclass(slots=True)
-class CallRecord:
-    """One caller-callee pair, as the PBX dialect lists it. Times by the monotonic clock, but for `started_at`."""
-
-    caller: str
-    callee: str
-    caller_display_name: str | None
-    started_at: datetime
-    clock: Callable[[], float]
-    trunk: str | None = None
-    user_data: str | None = None
-    codecs: tuple[str, ...] = ()
-    "Names of what was agreed with the caller, the first one in use."
-    answered: float | None = None
-    ended: float | None = None
-    status: int | None = None
-    "SIP code of how it ended."
-    reason: str | None = None
-    hung_up_by: By | None = None
-
-    @property
-    def talking_time_s(self) -> int:
-        """Whole seconds since the callee answered; 0 before."""
-        return self.talking_ms // 1000
-
-    @property
-    def talking_ms(self) -> int:
-        """Milliseconds since the callee answered; 0 before."""
-        if self.answered is None:
-            return 0
-        return int(((self.clock() if self.ended is None else self.ended) - self.answered) * 1000)
 
 
 class Session:
@@ -236,6 +149,7 @@ class Session:
         self.invited = False
         "An invitation waits for its answer."
         self.outcome: Literal["RESOLVED", "ABANDONED"] | None = None
+        "How it ended, where somebody said so."
         self.paused_at: float | None = None
         self.paused_by: str | None = None
         self.empty_since: float | None = None
@@ -244,16 +158,19 @@ class Session:
         self.ended_at: float | None = None
         self.end_cause: str | None = None
         self.updated_at = 0.0
-        self._happened: list[Happened] = []
         self._bus = bus
         self._clock = clock
-        self._ending: str | None = None
+        self._on_answer = on_answer
+        self._on_end = on_end
+        self._begin()
+
+    def _begin(self) -> None:
+        self._seq = 0
+        self._happened: list[Happened] = []
         self._inbox: list[Posted] = []
         self._waiter: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
-        self._seq = 0
-        self._on_answer = on_answer
-        self._on_end = on_end
+        self._ending = False
 
     @property
     def call(self) -> CallRecord:
@@ -469,7 +386,7 @@ class Session:
         """End the session and every leg of it; returns once it has ended. `by` is a user. WrongState if it had."""
         if self.ended:
             raise WrongState("the session has ended")
-        self._ending = cause
+        self._ending = True
         if self._task is None or self._task.done():
             self._end(Finished(cause, by="command"))
             return
@@ -598,7 +515,7 @@ class Session:
             hung_up_by=end.by,
             user_data=call.user_data,
         )
-        if self.kind == "call" or self._ending is not None:
+        if self.kind == "call" or self._ending:
             self._end(end)
             return
         at = time()
