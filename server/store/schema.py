@@ -260,6 +260,7 @@ invitations = Table(
     _text("responded_by", null=True),
     _text("decline_reason", null=True),
     _text("context", null=True),
+    _json("deliveries"),
     _text("relationship_id", null=True),
     Index("ix_invitations_session", "session_id"),
     Index("ix_invitations_inviter", "tenant", "inviter", "created_at"),
