@@ -1,9 +1,9 @@
-"""What is posted to a session's task, how its flows end, and the record of a call."""
+"""[io] What is posted to a session's task, how its flows end, and the record of a call."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
@@ -87,6 +87,12 @@ class CallRecord:
     "SIP code of how it ended."
     reason: str | None = None
     hung_up_by: By | None = None
+    began: float = field(init=False)
+    "The instant of `started_at` by the clock of the others."
+
+    def __post_init__(self) -> None:
+        """Begin now."""
+        self.began = self.clock()
 
     @property
     def talking_time_s(self) -> int:
