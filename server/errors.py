@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from signalling import SignallingError
 
@@ -39,13 +40,23 @@ class StartError(ServerError):
 
 
 class ApiError(ServerError):
-    """An answer other than success: status, code for programs, message for people, extra headers."""
+    """An answer other than success: status, code for programs, message for people, details, extra headers."""
 
-    def __init__(self, status: int, code: str, message: str, *, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        details: Mapping[str, Any] | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.message = message
+        self.details = details
+        "More for programs, in the dialects whose errors have a place for it."
         self.headers = dict(headers or {})
 
 

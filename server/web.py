@@ -1,35 +1,33 @@
-"""The HTTP side: one aiohttp application that serves the dialects, their OpenAPI document, /docs and /healthz.
-
-Every request passes `_answer`: CORS, errors in the dialect's own words, and nothing that escapes as a bare 500.
-"""
+"""The HTTP side: one aiohttp application that serves the dialects, their OpenAPI document, /docs and /healthz."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import structlog
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from signalling import SignallingError
+from signalling import Principal
 
 from . import __version__
-from .api.openapi import ANYBODY, JSON_TYPE, Bound, Call, Dialect, document, operation, operations_of
-from .auth import TokenBook
-from .errors import ApiError, bad_request, refused
+from .api.document import document
+from .api.health import HealthApi
+from .api.input import body_reader, check_charset, check_path, query_reader
+from .api.openapi import JSON_TYPE, Bound, Call, Dialect, Operation, Raw
+from .auth import ANYBODY, PERMISSIONS, Authenticator, may_begin
+from .boundary import MAX_BODY, Handler, Spoken, boundary, encoded, origins
 
-log = structlog.get_logger("server.web")
 http_log = logging.getLogger("server.http")
 "What aiohttp itself has to say of connections."
 
-MAX_BODY = 64 * 1024  # bytes; the largest legal request of any dialect is a tenth of it
-MAX_FAULTS_TOLD = 5
 DOCS = Path(__file__).parent / "api" / "docs"
 DOCS_FILES = {
     "": ("index.html", "text/html"),
@@ -38,11 +36,9 @@ DOCS_FILES = {
     "swagger-ui-bundle.js": ("swagger-ui-bundle.js", "text/javascript"),
 }
 DOCS_POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
-
-CORS_METHODS = "GET, POST, PUT, PATCH, DELETE"
-CORS_REQUEST_HEADERS = "Authorization, Content-Type, Idempotency-Key"
-CORS_EXPOSED = "Retry-After, WWW-Authenticate"
-CORS_MAX_AGE_S = "7200"
+DEFAULT_TENANT = ANYBODY.tenant
+DIALECTS: web.AppKey[tuple[Dialect, ...]] = web.AppKey("dialects")
+"What an application serves."
 
 
 def is_ours_to_mend(record: logging.LogRecord) -> bool:
@@ -53,66 +49,30 @@ def is_ours_to_mend(record: logging.LogRecord) -> bool:
 http_log.addFilter(is_ours_to_mend)
 
 
-class Health(BaseModel):
-    """The state of the server."""
-
-    status: str
-
-
-class HealthError(BaseModel):
-    """The server cannot take calls."""
-
-    error_code: str
-    message: str
-
-
-class HealthApi:
-    """What load balancers ask."""
-
-    def __init__(self, why_not_ready: Callable[[], str | None]) -> None:
-        self._why_not_ready = why_not_ready
-
-    def dialect(self) -> Dialect:
-        """The routes of this API."""
-        return Dialect(
-            "Health",
-            "Whether the server lives, and takes calls.",
-            operations_of(self),
-            lambda _status, code, message: HealthError(error_code=code, message=message),
-            HealthError,
-        )
-
-    @operation("GET", "/healthz", summary="Is the process alive?", tag="Health", open=True)
-    async def healthz(self, call: Call) -> Health:
-        """Answers as long as the event loop turns."""
-        return Health(status="ok")
-
-    @operation("GET", "/readyz", summary="Does the server take calls?", tag="Health", errors=(503,), open=True)
-    async def readyz(self, call: Call) -> Health:
-        """503 while it starts and once it is told to stop."""
-        why_not = self._why_not_ready()
-        if why_not is not None:
-            raise ApiError(503, "NOT_READY", why_not)
-        return Health(status="ready")
-
-
 def make_app(
     dialects: Iterable[Dialect],
     *,
-    tokens: TokenBook,
+    tokens: Authenticator,
     why_not_ready: Callable[[], str | None],
     cors_origins: Iterable[str] = ("*",),
+    opened: Iterable[str] = (),
+    tenant: str = DEFAULT_TENANT,
 ) -> web.Application:
-    """The application; it has no state but what `dialects` have."""
-    all_of = (*dialects, HealthApi(why_not_ready).dialect())
-    app = web.Application(middlewares=[_boundary(all_of[0], frozenset(cors_origins))], client_max_size=MAX_BODY)
-    # Literal segments win over parameters (G2): aiohttp takes the first route that matches.
-    every = [(dialect, bound) for dialect in all_of for bound in dialect.operations]
-    for _, bound in sorted(every, key=lambda pair: "{" in pair[1].operation.path):
-        app.router.add_route(bound.operation.method, bound.operation.path, _handler(bound, tokens))
-        if bound.operation.method == hdrs.METH_GET:
-            app.router.add_route(hdrs.METH_HEAD, bound.operation.path, _handler(bound, tokens))
-    app[_DIALECTS] = {bound.operation.path: dialect for dialect, bound in every}
+    """The application; it has no state but what `dialects` have.
+
+    `opened`: keys of PERMISSIONS that clients without a token may use all the same, as in `tenant` (G8, B26).
+    ValueError for an operation without a permission, and for two of the same method and path.
+    """
+    opened = frozenset(opened)
+    all_of = tuple(_checked(dialect, opened) for dialect in (*dialects, HealthApi(why_not_ready).dialect()))
+    app = web.Application(middlewares=[boundary(Spoken(all_of))], client_max_size=MAX_BODY)
+    app.on_response_prepare.append(origins(frozenset(cors_origins)))
+    app[DIALECTS] = all_of
+    for path, bound, dialect in _routes(all_of):
+        handler = _handler(bound, dialect, tokens, tenant)
+        app.router.add_route(bound.operation.method, path, handler)
+        if bound.operation.method == hdrs.METH_GET and not bound.operation.streams:
+            app.router.add_route(hdrs.METH_HEAD, path, handler)
     app.router.add_get("/openapi.json", _description(all_of))
     for name, (file, kind) in DOCS_FILES.items():
         app.router.add_get(f"/docs/{name}" if name else "/docs", _docs_file(DOCS / file, kind))
@@ -121,134 +81,104 @@ def make_app(
     return app
 
 
-_DIALECTS: web.AppKey[dict[str, Dialect]] = web.AppKey("dialects")
+def _checked(dialect: Dialect, opened: frozenset[str]) -> Dialect:
+    """`dialect` with what the configuration opens; ValueError when an operation is not in the matrix."""
+    operations = []
+    for bound in dialect.operations:
+        declared = bound.operation
+        name = f"{declared.method} {declared.path}"
+        if declared.permission not in PERMISSIONS:
+            raise ValueError(f"{name}: auth.PERMISSIONS has no {declared.permission!r}")
+        if declared.body is not None and not declared.body.model_config.get("strict"):
+            raise ValueError(f"{name}: {declared.body.__name__} takes wrong types; derive it from openapi.Body")
+        opens = declared.permission in opened
+        operations.append(replace(bound, operation=replace(declared, opened=True)) if opens else bound)
+    return replace(dialect, operations=tuple(operations))
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+def _routes(dialects: Iterable[Dialect]) -> list[tuple[str, Bound, Dialect]]:
+    """In the order of asking: literal segments win over parameters at every position (G2)."""
+    every = [
+        (path, bound, dialect) for dialect in dialects for bound in dialect.operations for path in bound.operation.paths
+    ]
+    taken: set[tuple[str, str]] = set()
+    for path, bound, _ in every:
+        shape = (bound.operation.method, re.sub(r"\{[^}]*\}", "{}", path))
+        if shape in taken:
+            raise ValueError(f"two operations answer {bound.operation.method} {path}")
+        taken.add(shape)
+    return sorted(every, key=lambda route: [segment.startswith("{") for segment in route[0].split("/")])
 
 
-def _handler(bound: Bound, tokens: TokenBook) -> Handler:
+def _handler(bound: Bound, dialect: Dialect, tokens: Authenticator, tenant: str) -> Handler:
+    """From request to answer; all that can be known beforehand is looked up here, once."""
     declared = bound.operation
+    act = bound.handler
+    needs = declared.needs
+    principal_of = _principal_of(declared, tokens, tenant)
+    read_query = None if declared.query is None else query_reader(declared.query)
+    read_body = None if declared.body is None else _read_body(declared.body, needed=declared.body_needed)
+    omit_none = dialect.omit_none
+    status = declared.status
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        principal = ANYBODY if declared.open else tokens.authenticate(request.headers.get(hdrs.AUTHORIZATION))
-        call = Call(principal, declared, request.match_info, request.headers)
+        principal = await principal_of(request)
+        may_begin(principal, needs)
+        path = request.match_info
+        if path:
+            check_path(path)
+        call = Call(principal, declared, path, request.headers, request)
         wanted: dict[str, Any] = {}
-        if declared.query is not None:
-            wanted["query"] = _parsed_query(declared.query, request)
-        if declared.body is not None:
-            wanted["body"] = _parsed_body(declared.body, await request.read())
-        answer = await bound.handler(call, **wanted)
-        return web.Response(body=answer.model_dump_json().encode(), content_type=JSON_TYPE)
+        if read_query is not None:
+            wanted["query"] = read_query(request.query)
+        if read_body is not None:
+            wanted["body"] = await read_body(request)
+        answer = await act(call, **wanted)
+        if isinstance(answer, BaseModel):
+            return web.Response(body=encoded(answer, omit_none=omit_none), status=status, content_type=JSON_TYPE)
+        return _raw(answer, status) if isinstance(answer, Raw) else answer
 
     return handle
 
 
-def _parsed_query(model: type[BaseModel], request: web.Request) -> BaseModel:
-    given = request.query
-    for name in model.model_fields:
-        if len(given.getall(name, ())) > 1:
-            raise bad_request(f"{name}: given more than once")
-    try:
-        return model.model_validate_strings({name: given[name] for name in model.model_fields if name in given})
-    except ValidationError as error:
-        raise bad_request(_reasons(error)) from error
-
-
-def _parsed_body(model: type[BaseModel], data: bytes) -> BaseModel:
-    try:
-        return model.model_validate_json(data)
-    except ValidationError as error:
-        raise bad_request(_reasons(error)) from error
-
-
-def _reasons(error: ValidationError) -> str:
-    """What is wrong with each field, without the values that were given."""
-    details = error.errors(include_url=False, include_input=False, include_context=False)
-    reasons = []
-    for detail in details[:MAX_FAULTS_TOLD]:
-        place = ".".join(map(str, detail["loc"]))
-        reason = detail["msg"].removeprefix("Value error, ")
-        reasons.append(f"{place}: {reason}" if place else reason)
-    if len(details) > MAX_FAULTS_TOLD:
-        reasons.append(f"and {len(details) - MAX_FAULTS_TOLD} more")
-    return "; ".join(reasons)
-
-
-# The boundary that every request passes.
-
-
-def _boundary(default: Dialect, origins: frozenset[str]) -> Any:
-    @web.middleware
-    async def boundary(request: web.Request, handler: Handler) -> web.StreamResponse:
-        cors = _cors(request, origins)
-        try:
-            response = await handler(request)
-        except web.HTTPMethodNotAllowed as error:
-            if request.method == hdrs.METH_OPTIONS:
-                return _preflight(error.allowed_methods, cors)
-            allow = ", ".join(sorted({*error.allowed_methods, hdrs.METH_OPTIONS}))
-            fault = ApiError(405, "METHOD_NOT_ALLOWED", "the path does not take this method", headers={"Allow": allow})
-            response = _refusal(fault, default)
-        except web.HTTPRequestEntityTooLarge:
-            response = _refusal(ApiError(413, "TOO_LARGE", f"a body has at most {MAX_BODY} bytes"), default)
-        except web.HTTPNotFound:
-            response = _refusal(ApiError(404, "NOT_FOUND", "there is no such path"), default)
-        except web.HTTPException as error:  # aiohttp's other answers
-            error.headers.update(cors)
-            raise
-        except SignallingError as error:
-            response = _refusal(refused(error), _spoken(request, default))
-        except ApiError as error:
-            response = _refusal(error, _spoken(request, default))
-        except Exception:  # The boundary: whatever went wrong, this client is told so, and the others are served.
-            log.exception("request_failed", method=request.method, path=request.path)
-            fault = ApiError(500, "INTERNAL", "an error of the server; its log has the details")
-            response = _refusal(fault, _spoken(request, default))
-        response.headers.update(cors)
-        return response
-
-    return boundary
-
-
-def _spoken(request: web.Request, default: Dialect) -> Dialect:
-    """The dialect of the path that `request` asks for."""
-    resource = request.match_info.route.resource
-    return default if resource is None else request.app[_DIALECTS].get(resource.canonical, default)
-
-
-def _refusal(fault: ApiError, dialect: Dialect) -> web.Response:
-    body = dialect.error(fault.status, fault.code, fault.message)
-    return web.Response(
-        status=fault.status,
-        body=body.model_dump_json().encode(),
-        content_type=JSON_TYPE,
-        headers=fault.headers,
-    )
-
-
-def _cors(request: web.Request, origins: frozenset[str]) -> Mapping[str, str]:
-    """Headers that let a page of an allowed origin read the answer (D24).
-
-    Any origin may be allowed: nothing is sent by a browser on its own, a page must know a token.
-    """
-    origin = request.headers.get(hdrs.ORIGIN)
-    if "*" in origins:
-        allowed = {"Access-Control-Allow-Origin": "*"}
-    elif origin in origins and origin is not None:
-        allowed = {"Access-Control-Allow-Origin": origin, "Vary": "Origin"}
+def _principal_of(declared: Operation, tokens: Authenticator, tenant: str) -> Any:
+    """How an operation finds out who asks."""
+    if declared.opened:
+        anybody = replace(ANYBODY, tenant=tenant, roles={"*": "host"})
     else:
-        return {"Vary": "Origin"}
-    return {**allowed, "Access-Control-Expose-Headers": CORS_EXPOSED}
+        anybody = replace(ANYBODY, tenant=tenant)
+    open_to_all = declared.needs.level == "open"
+    opened = declared.opened
+    known = tokens.known
+
+    async def principal_of(request: web.Request) -> Principal:
+        if open_to_all:
+            return anybody
+        header = request.headers.get(hdrs.AUTHORIZATION)
+        if header is None and opened:
+            return anybody
+        return known(header) or await tokens.authenticate(header)
+
+    return principal_of
 
 
-def _preflight(methods: Iterable[str], cors: Mapping[str, str]) -> web.Response:
-    allow = ", ".join(sorted({*methods, hdrs.METH_OPTIONS}))
-    headers = {**cors, "Allow": allow}
-    if "Access-Control-Allow-Origin" in cors:
-        headers["Access-Control-Allow-Methods"] = CORS_METHODS
-        headers["Access-Control-Allow-Headers"] = CORS_REQUEST_HEADERS
-        headers["Access-Control-Max-Age"] = CORS_MAX_AGE_S
-    return web.Response(status=204, headers=headers)
+def _read_body(model: type[BaseModel], *, needed: bool) -> Any:
+    parse = body_reader(model)
+
+    async def read(request: web.Request) -> BaseModel | None:
+        kind = request.headers.get(hdrs.CONTENT_TYPE)
+        if kind is not None:
+            check_charset(kind)
+        data = await request.read()
+        return parse(data) if data or needed else None
+
+    return read
+
+
+def _raw(answer: Raw, status: int) -> web.Response:
+    body = answer.body.encode() if isinstance(answer.body, str) else answer.body
+    headers = {**answer.headers, hdrs.CONTENT_TYPE: answer.content_type}
+    return web.Response(body=body, status=answer.status or status, headers=headers)
 
 
 # Files and constants.

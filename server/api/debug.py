@@ -6,9 +6,8 @@ from collections.abc import Callable
 
 from pydantic import RootModel
 
-from ..errors import ApiError
+from .health import PlainError, plain_error
 from .openapi import Call, Dialect, operation, operations_of
-from .pbx import ErrorBody
 
 TAG = "Debugging"
 
@@ -25,15 +24,15 @@ class DebugApi:
 
     def dialect(self) -> Dialect:
         """The routes of this API."""
-        return Dialect(TAG, "What the process holds.", operations_of(self), _error, ErrorBody)
+        return Dialect(TAG, "What the process holds.", operations_of(self), plain_error, PlainError)
 
-    @operation("GET", "/debug/counts", summary="Count sessions, transactions, ports and tasks", tag=TAG, errors=(403,))
+    @operation(
+        "GET",
+        "/debug/counts",
+        summary="Count sessions, transactions, ports and tasks",
+        tag=TAG,
+        permission="debug.counts",
+    )
     async def counts(self, call: Call) -> Counts:
         """Sessions, transactions, dialogs, calls, media ports and tasks; needs an admin's token."""
-        if call.principal.kind != "admin":
-            raise ApiError(403, "FORBIDDEN", "only an admin's token may see this")
         return Counts(self._counts())
-
-
-def _error(_status: int, code: str, message: str) -> ErrorBody:
-    return ErrorBody(error_code=code, message=message)

@@ -1,41 +1,122 @@
-"""Operations of the REST API declared once: a decorator on a handler makes both its route and its OpenAPI 3.1 page.
+"""Operations of the REST API declared once: a decorator on a handler makes its route, its permission and its page.
 
 A handler is an async method. Its parameters say what it wants of a request: `call` (always), `body` and `query`
-(pydantic models). Its return annotation says what it answers.
+(pydantic models; `body: Model | None` when it may be left out). Its return annotation says what it answers: models,
+`Raw` for text and files, aiohttp's `StreamResponse` for what it writes itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import NoneType
 from typing import Any, TypeVar, get_args, get_type_hints
 
-from pydantic import BaseModel
-from pydantic.json_schema import JsonSchemaMode, models_json_schema
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict
 
-from signalling import Principal
+from signalling import Principal, Role
 
-Handler = Callable[..., Awaitable[BaseModel]]
-HandlerT = TypeVar("HandlerT", bound=Handler)
+from ..auth import PERMISSIONS, Permission, Subject, forbidden, not_found, require, role_in
+from ..errors import bad_request
 
 JSON_TYPE = "application/json"
+MAX_USER = 256  # characters of a user's id
 
 
-ANYBODY = Principal("anybody", "token")
-"Stands for a client that needs no token; it may dial nothing and sees no session."
+class Body(BaseModel):
+    """Base of request bodies: strict types, unknown fields ignored (G6)."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
+class Raw:
+    """An answer that is no JSON model: text, CSV, a file's bytes."""
+
+    body: bytes | str
+    content_type: str
+    "With its charset when it is text: `text/csv; charset=utf-8`."
+    headers: Mapping[str, str] = field(default_factory=dict)
+    status: int | None = None
+    "None: as the operation declares."
+
+
+Answer = BaseModel | Raw | web.StreamResponse
+Handler = Callable[..., Awaitable[Answer]]
+HandlerT = TypeVar("HandlerT", bound=Handler)
+SubjectT = TypeVar("SubjectT", bound=Subject)
+
+
+@dataclass(slots=True)
 class Call:
-    """One request to the API, authenticated."""
+    """One request to the API, authenticated, its scope checked."""
 
     principal: Principal
-    "ANYBODY where the operation is open to all."
+    "auth.ANYBODY where the operation is open to all."
     operation: Operation
     path: Mapping[str, str]
-    "Values of the parameters in the path."
+    "Values of the parameters in the path, free of control characters."
     headers: Mapping[str, str]
     "Case-insensitive."
+    request: web.Request
+    "For streams; what the models can say is said by `body` and `query`."
+
+    @property
+    def tenant(self) -> str:
+        """account/app of the token."""
+        return self.principal.tenant
+
+    @property
+    def user(self) -> str:
+        """Id of the acting user: the token's own; an admin may name another in the header Ringway-User.
+
+        ApiError 403 when the token belongs to no user, or to another than the header says.
+        """
+        named = self.headers.get(ACTING_USER.name)
+        if named is not None:
+            if not 1 <= len(named) <= MAX_USER or not named.isprintable():
+                raise bad_request(f"{ACTING_USER.name}: 1 to {MAX_USER} printable characters")
+            return self.act_for(named)
+        if self.principal.user is None:
+            raise forbidden("the token belongs to no user")
+        return self.principal.user
+
+    def act_for(self, user: str) -> str:
+        """`user`, whom the request names as acting; ApiError 403 when the token may not act for it (G8)."""
+        if user != self.principal.user and self.principal.kind != "admin" and not self.operation.opened:
+            raise forbidden("the token belongs to another user")
+        return user
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether lists show every session of the tenant: for an admin, and for a role in every channel."""
+        return self.principal.kind == "admin" or "*" in self.principal.roles
+
+    def require(self, subject: Subject | None, role: Role | None = None) -> Role:
+        """The principal's role in `subject`: ApiError 404 or 403 as auth.require says.
+
+        `role`: what the caller knows of the acting user's role besides, as from stored participants.
+        """
+        return require(self.principal, self.operation.needs, subject, role)
+
+    def found(
+        self,
+        subject: SubjectT | None,
+        code: str = "NOT_FOUND",
+        message: str = "there is no such thing",
+        *,
+        role: Role | None = None,
+    ) -> SubjectT:
+        """`subject` itself once `require` has passed; None and other tenants' get the same 404 of `code`."""
+        if subject is None or subject.tenant != self.principal.tenant:
+            raise not_found(code, message)
+        self.require(subject, role)
+        return subject
+
+    def role_in(self, subject: Subject) -> Role | None:
+        """The principal's role in `subject` without a demand: for filters of lists."""
+        return role_in(self.principal, subject)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,26 +128,57 @@ class Header:
     max_length: int
 
 
+ACTING_USER = Header("Ringway-User", "With an admin's token: id of the user that the request acts for.", MAX_USER)
+"For the `headers` of an operation that asks for Call.user."
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """One method of one path, with all that its page says."""
 
     method: str
     path: str
+    aliases: tuple[str, ...]
+    "Other paths of the same operation, with the same parameters or fewer."
     summary: str
     description: str
     tag: str
     body: type[BaseModel] | None
+    body_needed: bool
     query: type[BaseModel] | None
     answers: tuple[type[BaseModel], ...]
+    "Empty when it answers with text or a stream."
+    streams: bool
+    "Whether it may write its answer itself; then there is no HEAD."
+    status: int
+    "Of success."
+    media_type: str
     errors: tuple[int, ...]
     headers: tuple[Header, ...]
-    open: bool
-    "Whether it needs no token."
+    permission: str
+    "Key of auth.PERMISSIONS."
+    examples: Mapping[str, Any]
+    opened: bool = False
+    "Whether the configuration lets clients without a token use it."
+
+    @property
+    def needs(self) -> Permission:
+        """What the matrix demands."""
+        return PERMISSIONS[self.permission]
+
+    @property
+    def open(self) -> bool:
+        """Whether it needs no token."""
+        return self.opened or self.needs.level == "open"
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The main path and the others."""
+        return (self.path, *self.aliases)
 
     @property
     def path_parameters(self) -> tuple[str, ...]:
-        """Names in braces."""
+        """Names in braces of the main path."""
         return tuple(part[1:-1] for part in self.path.split("/") if part.startswith("{"))
 
 
@@ -80,14 +192,16 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """One family of the API: its operations, and how it words an error."""
+    """One family of the API: its operations, and how it words an error and a missing value."""
 
     name: str
     description: str
     operations: tuple[Bound, ...]
-    error: Callable[[int, str, str], BaseModel]
-    "Makes the body of an error from status, code and message."
+    error: Callable[[int, str, str, Any], BaseModel]
+    "Makes the body of an error from status, code, message and details (None: there are none)."
     error_model: type[BaseModel]
+    omit_none: bool = False
+    "What has no value: True leaves the key out (B, E), False writes null (C, D); see G4."
 
 
 def operation(
@@ -96,32 +210,62 @@ def operation(
     *,
     summary: str,
     tag: str,
+    permission: str,
     errors: Iterable[int] = (),
     headers: Iterable[Header] = (),
-    open: bool = False,
+    status: int = 200,
+    aliases: Iterable[str] = (),
+    media_type: str = JSON_TYPE,
+    examples: Mapping[str, Any] | None = None,
 ) -> Callable[[HandlerT], HandlerT]:
-    """Declare the decorated method to answer `method` on `path`; its docstring is the description."""
+    """Declare the decorated method to answer `method` on `path`; its docstring is the description.
+
+    `examples`: "body" for the request's, a status such as "200" or "404" for that answer's; those that are not given
+    are made from the models. 400, 401, 403 and 500 are declared by themselves where they can happen.
+    """
 
     def declare(handler: HandlerT) -> HandlerT:
         hints = get_type_hints(handler)
         answer = hints["return"]
-        declared = Operation(
+        kinds = get_args(answer) or (answer,)
+        body, body_needed = _body(hints.get("body"))
+        level = PERMISSIONS[permission].level if permission in PERMISSIONS else "user"
+        usual = {500, *(() if level == "open" else (401, 403))}
+        if body is not None or "query" in hints:
+            usual.add(400)
+        handler.__operation__ = Operation(  # type: ignore[attr-defined]  # read by operations_of alone
             method=method,
             path=path,
+            aliases=tuple(aliases),
             summary=summary,
             description=" ".join((handler.__doc__ or "").split()),
             tag=tag,
-            body=hints.get("body"),
+            body=body,
+            body_needed=body_needed,
             query=hints.get("query"),
-            answers=get_args(answer) or (answer,),
-            errors=tuple(sorted({*errors, *(() if open else (401,)), 500})),
+            answers=tuple(kind for kind in kinds if issubclass(kind, BaseModel)),
+            streams=any(issubclass(kind, web.StreamResponse) for kind in kinds),
+            status=status,
+            media_type=media_type,
+            errors=tuple(sorted({*errors, *usual})),
             headers=tuple(headers),
-            open=open,
+            permission=permission,
+            examples=examples or {},
         )
-        handler.__operation__ = declared  # type: ignore[attr-defined]  # read by operations_of alone
         return handler
 
     return declare
+
+
+def _body(hint: Any) -> tuple[type[BaseModel] | None, bool]:
+    """The model of a body, and whether it is needed."""
+    if hint is None:
+        return None, False
+    kinds = get_args(hint)
+    if NoneType in kinds:
+        (model,) = (kind for kind in kinds if kind is not NoneType)
+        return model, False
+    return hint, True
 
 
 def operations_of(api: object) -> tuple[Bound, ...]:
@@ -131,111 +275,3 @@ def operations_of(api: object) -> tuple[Bound, ...]:
         for name, function in vars(type(api)).items()
         if hasattr(function, "__operation__")
     )
-
-
-def document(dialects: Iterable[Dialect], *, title: str, version: str) -> dict[str, Any]:
-    """The OpenAPI 3.1 description of `dialects`."""
-    dialects = tuple(dialects)
-    models = sorted(_models(dialects), key=lambda pair: (pair[0].__name__, pair[1]))
-    generated, definitions = models_json_schema(models, ref_template="#/components/schemas/{model}")
-    schemas = {pair: generated[pair] for pair in models}
-    paths: dict[str, dict[str, Any]] = {}
-    for dialect in dialects:
-        error = _content(schemas[dialect.error_model, "serialization"])
-        for bound in dialect.operations:
-            declared = bound.operation
-            paths.setdefault(declared.path, {})[declared.method.lower()] = _page(declared, schemas, error)
-    return {
-        "openapi": "3.1.0",
-        "info": {"title": title, "version": version},
-        "tags": [{"name": dialect.name, "description": dialect.description} for dialect in dialects],
-        "paths": paths,
-        "components": {
-            "schemas": definitions.get("$defs", {}),
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
-        },
-    }
-
-
-Schemas = Mapping[tuple[type[BaseModel], JsonSchemaMode], dict[str, Any]]
-
-_MEANINGS = {
-    400: "The request is malformed; the message names the field.",
-    401: "A bearer token is missing or not valid.",
-    403: "The token may not do this.",
-    404: "There is no such thing.",
-    405: "The path does not take this method.",
-    409: "Not possible in the present state.",
-    413: "The body is too large.",
-    422: "The Idempotency-Key was used before with another request.",
-    500: "An error of the server.",
-    501: "Not implemented.",
-    503: "Not possible at the moment; Retry-After, when present, says when to try again.",
-}
-
-
-def _models(dialects: tuple[Dialect, ...]) -> set[tuple[type[BaseModel], JsonSchemaMode]]:
-    found: set[tuple[type[BaseModel], JsonSchemaMode]] = set()
-    for dialect in dialects:
-        found.add((dialect.error_model, "serialization"))
-        for bound in dialect.operations:
-            declared = bound.operation
-            found.update((model, "validation") for model in (declared.body, declared.query) if model)
-            found.update((model, "serialization") for model in declared.answers)
-    return found
-
-
-def _page(declared: Operation, schemas: Schemas, error: dict[str, Any]) -> dict[str, Any]:
-    answers = [schemas[model, "serialization"] for model in declared.answers]
-    page: dict[str, Any] = {
-        "operationId": f"{declared.method.lower()}{declared.path}".replace("/", "_").translate(_NO_BRACES),
-        "summary": declared.summary,
-        "description": declared.description,
-        "tags": [declared.tag],
-        "responses": {
-            "200": {
-                "description": "OK",
-                "content": _content(answers[0] if len(answers) == 1 else {"oneOf": answers}),
-            },
-            **{str(status): {"description": _MEANINGS[status], "content": error} for status in declared.errors},
-        },
-    }
-    if parameters := _parameters(declared):
-        page["parameters"] = parameters
-    if declared.body is not None:
-        page["requestBody"] = {"required": True, "content": _content(schemas[declared.body, "validation"])}
-    page["security"] = [] if declared.open else [{"bearer": []}]
-    return page
-
-
-_NO_BRACES = str.maketrans("", "", "{}")
-
-
-def _parameters(declared: Operation) -> list[dict[str, Any]]:
-    parameters: list[dict[str, Any]] = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-        for name in declared.path_parameters
-    ]
-    if declared.query is not None:
-        schema = declared.query.model_json_schema()
-        for name, field in schema["properties"].items():
-            description = field.pop("description", "")
-            required = name in schema.get("required", ())
-            parameters.append(
-                {"name": name, "in": "query", "required": required, "description": description, "schema": field}
-            )
-    parameters += [
-        {
-            "name": header.name,
-            "in": "header",
-            "required": False,
-            "description": header.description,
-            "schema": {"type": "string", "minLength": 1, "maxLength": header.max_length},
-        }
-        for header in declared.headers
-    ]
-    return parameters
-
-
-def _content(schema: dict[str, Any]) -> dict[str, Any]:
-    return {JSON_TYPE: {"schema": schema}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -197,10 +197,12 @@ class PbxApi:
         """The routes of this API."""
         return Dialect(TAG, "Calls between two numbers, made and watched.", operations_of(self), _error, ErrorBody)
 
-    @operation("GET", "/api/sessions", summary="List current active call sessions", tag=TAG, errors=(400,))
+    @operation(
+        "GET", "/api/sessions", summary="List current active call sessions", tag=TAG, permission="pbx.session.list"
+    )
     async def list_sessions(self, call: Call, query: ListQuery) -> SessionList:
         """Active sessions only, oldest first: an admin's token sees all, another one those that it created."""
-        active = [session for session in self._live.sessions() if may_see(call.principal, session.host)]
+        active = [session for session in self._live.sessions() if may_see(call.principal, session.owner)]
         part = active[query.skip : query.skip + query.top]
         return SessionList(count=len(active), items=[_session_item(session) for session in part])
 
@@ -209,6 +211,7 @@ class PbxApi:
         "/api/sessions",
         summary="Create call session",
         tag=TAG,
+        permission="pbx.session.create",
         errors=(400, 403, 404, 409, 413, 422, 503),
         headers=(IDEMPOTENCY_KEY,),
     )
@@ -238,6 +241,7 @@ class PbxApi:
         "/api/sessions/directly",
         summary="Create call session by an extension's password",
         tag=TAG,
+        permission="pbx.session.directly",
         errors=(501,),
     )
     async def create_directly(self, call: Call) -> SessionId:
@@ -246,33 +250,68 @@ class PbxApi:
             501, "NOT_IMPLEMENTED", "a password does not belong in a URL; use POST /api/sessions with a token"
         )
 
-    @operation("GET", "/api/sessions/{id}", summary="Retrieve call session by ID", tag=TAG, errors=(404,))
+    @operation(
+        "GET",
+        "/api/sessions/{id}",
+        summary="Retrieve call session by ID",
+        tag=TAG,
+        permission="pbx.session.get",
+        errors=(404,),
+    )
     async def get_session(self, call: Call) -> SessionItem:
         """An ended session is found, in its last state, while it is retained."""
         return _session_item(self._session(call))
 
-    @operation("POST", "/api/sessions/{id}/destroy", summary="End call session", tag=TAG, errors=(404, 409))
+    @operation(
+        "POST",
+        "/api/sessions/{id}/destroy",
+        summary="End call session",
+        tag=TAG,
+        permission="pbx.session.destroy",
+        errors=(404, 409),
+    )
     async def destroy_session(self, call: Call) -> SessionId:
         """Hangs up every leg."""
         session = self._session(call)
         await session.hang_up("ended through the API")
         return SessionId(id=session.id)
 
-    @operation("POST", "/api/sessions/{id}/hold", summary="Hold call session", tag=TAG, errors=(404, 409))
+    @operation(
+        "POST",
+        "/api/sessions/{id}/hold",
+        summary="Hold call session",
+        tag=TAG,
+        permission="pbx.session.hold",
+        errors=(404, 409),
+    )
     async def hold_session(self, call: Call) -> SessionId:
         """Stops the media of every leg."""
         session = self._session(call)
         await session.hold()
         return SessionId(id=session.id)
 
-    @operation("POST", "/api/sessions/{id}/unhold", summary="Resume held call session", tag=TAG, errors=(404, 409))
+    @operation(
+        "POST",
+        "/api/sessions/{id}/unhold",
+        summary="Resume held call session",
+        tag=TAG,
+        permission="pbx.session.unhold",
+        errors=(404, 409),
+    )
     async def unhold_session(self, call: Call) -> SessionId:
         """Lets the media of every leg go on."""
         session = self._session(call)
         await session.unhold()
         return SessionId(id=session.id)
 
-    @operation("POST", "/api/sessions/{id}/refer", summary="Transfer call session", tag=TAG, errors=(404, 501))
+    @operation(
+        "POST",
+        "/api/sessions/{id}/refer",
+        summary="Transfer call session",
+        tag=TAG,
+        permission="pbx.session.refer",
+        errors=(404, 501),
+    )
     async def refer_session(self, call: Call) -> SessionId:
         """Not offered yet."""
         self._session(call)
@@ -281,7 +320,7 @@ class PbxApi:
     def _session(self, call: Call) -> SessionView:
         session_id = call.path["id"]
         session = self._live.get(session_id) if len(session_id) <= MAX_ID else None
-        if session is None or not may_see(call.principal, session.host):
+        if session is None or not may_see(call.principal, session.owner):
             raise UnknownSession("there is no session of that id")
         return session
 
@@ -334,5 +373,5 @@ def _idempotency_key(call: Call) -> str | None:
     return key
 
 
-def _error(_status: int, code: str, message: str) -> BaseModel:
+def _error(_status: int, code: str, message: str, _details: Any) -> BaseModel:
     return ErrorBody(error_code=code, message=message)

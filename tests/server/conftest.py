@@ -12,8 +12,9 @@ from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient, TestServer
 
 from server.api.pbx import PbxApi
-from server.auth import TokenBook
+from server.auth import Authenticator
 from server.config import Token
+from server.tokens import TokenBook
 from server.web import make_app
 
 from .fake_registry import FakeRegistry
@@ -72,7 +73,7 @@ async def api() -> AsyncIterator[Api]:
     )
     app = make_app(
         [PbxApi(registry, clock=lambda: float(next(ticks))).dialect()],
-        tokens=tokens,
+        tokens=Authenticator(tokens),
         why_not_ready=lambda: why[0] if why else None,
     )
     async with TestClient(TestServer(app)) as client:

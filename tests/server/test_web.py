@@ -9,7 +9,8 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from server.api.pbx import PbxApi
-from server.auth import TokenBook
+from server.auth import Authenticator
+from server.tokens import TokenBook
 from server.web import make_app
 
 from .conftest import Api
@@ -128,7 +129,7 @@ async def test_an_unknown_path_is_404_in_the_documented_body(api: Api, path: str
 async def test_only_listed_origins_when_there_is_a_list() -> None:
     app = make_app(
         [PbxApi(FakeRegistry(), clock=lambda: 0.0).dialect()],
-        tokens=TokenBook([]),
+        tokens=Authenticator(TokenBook()),
         why_not_ready=lambda: None,
         cors_origins=["https://a.example"],
     )

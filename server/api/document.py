@@ -1,0 +1,157 @@
+"""The OpenAPI 3.1 description of the API, made from the models of its operations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
+
+from .openapi import JSON_TYPE, Dialect, Header, Operation
+
+
+def document(dialects: Iterable[Dialect], *, title: str, version: str) -> dict[str, Any]:
+    """The OpenAPI 3.1 description of `dialects`."""
+    dialects = tuple(dialects)
+    models = sorted(_models(dialects), key=lambda pair: (pair[0].__name__, pair[1]))
+    generated, definitions = models_json_schema(models, ref_template="#/components/schemas/{model}")
+    schemas = {pair: generated[pair] for pair in models}
+    paths: dict[str, dict[str, Any]] = {}
+    for dialect in dialects:
+        for bound in dialect.operations:
+            declared = bound.operation
+            for path in declared.paths:
+                paths.setdefault(path, {})[declared.method.lower()] = _page(declared, path, schemas, dialect)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": title, "version": version},
+        "tags": [{"name": dialect.name, "description": dialect.description} for dialect in dialects],
+        "paths": paths,
+        "components": {
+            "schemas": definitions.get("$defs", {}),
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+Schemas = Mapping[tuple[type[BaseModel], JsonSchemaMode], dict[str, Any]]
+
+_MEANINGS = {
+    400: "The request is malformed; the message names the field.",
+    401: "A bearer token is missing or not valid.",
+    403: "The token may not do this.",
+    404: "There is no such thing.",
+    405: "The path does not take this method.",
+    409: "Not possible in the present state.",
+    410: "It is gone.",
+    413: "The body is too large.",
+    422: "The Idempotency-Key was used before with another request.",
+    429: "Too often; Retry-After says when to try again.",
+    500: "An error of the server.",
+    501: "Not implemented.",
+    502: "Another server, which this needs, did not answer as it should.",
+    503: "Not possible at the moment; Retry-After, when present, says when to try again.",
+}
+CODES = {
+    400: "BAD_REQUEST",
+    401: "UNAUTHORIZED",
+    403: "FORBIDDEN",
+    404: "NOT_FOUND",
+    405: "METHOD_NOT_ALLOWED",
+    409: "CONFLICT",
+    410: "GONE",
+    413: "TOO_LARGE",
+    422: "IDEMPOTENCY_KEY_REUSED",
+    429: "TOO_MANY_REQUESTS",
+    500: "INTERNAL",
+    501: "NOT_IMPLEMENTED",
+    502: "BAD_GATEWAY",
+    503: "UNAVAILABLE",
+}
+"The code of each status where an operation has no better one."
+
+
+def _models(dialects: tuple[Dialect, ...]) -> set[tuple[type[BaseModel], JsonSchemaMode]]:
+    found: set[tuple[type[BaseModel], JsonSchemaMode]] = set()
+    for dialect in dialects:
+        found.add((dialect.error_model, "serialization"))
+        for bound in dialect.operations:
+            declared = bound.operation
+            found.update((model, "validation") for model in (declared.body, declared.query) if model)
+            found.update((model, "serialization") for model in declared.answers)
+    return found
+
+
+def _page(declared: Operation, path: str, schemas: Schemas, dialect: Dialect) -> dict[str, Any]:
+    page: dict[str, Any] = {
+        "operationId": f"{declared.method.lower()}{path}".replace("/", "_").translate(_NO_BRACES),
+        "summary": declared.summary,
+        "description": declared.description,
+        "tags": [declared.tag],
+        "responses": {
+            str(declared.status): {"description": "Success.", "content": _success(declared, schemas)},
+            **{str(status): _error(status, declared, schemas, dialect) for status in declared.errors},
+        },
+    }
+    if parameters := _parameters(declared, path):
+        page["parameters"] = parameters
+    if declared.body is not None:
+        content: dict[str, Any] = {"schema": schemas[declared.body, "validation"]}
+        if "body" in declared.examples:
+            content["example"] = declared.examples["body"]
+        page["requestBody"] = {"required": declared.body_needed, "content": {JSON_TYPE: content}}
+    page["security"] = [] if declared.open else [{"bearer": []}]
+    return page
+
+
+_NO_BRACES = str.maketrans("", "", "{}")
+
+
+def _success(declared: Operation, schemas: Schemas) -> dict[str, Any]:
+    answers = [schemas[model, "serialization"] for model in declared.answers]
+    content: dict[str, Any] = {}
+    if answers:
+        content = {"schema": answers[0] if len(answers) == 1 else {"oneOf": answers}}
+    elif declared.media_type.startswith("text/"):
+        content = {"schema": {"type": "string"}}
+    if (example := declared.examples.get(str(declared.status))) is not None:
+        content["example"] = example
+    return {declared.media_type: content}
+
+
+def _error(status: int, declared: Operation, schemas: Schemas, dialect: Dialect) -> dict[str, Any]:
+    example = declared.examples.get(str(status))
+    if example is None:
+        body = dialect.error(status, CODES[status], _MEANINGS[status], None)
+        example = body.model_dump(mode="json", by_alias=True, exclude_none=dialect.omit_none)
+    content = {"schema": schemas[dialect.error_model, "serialization"], "example": example}
+    return {"description": _MEANINGS[status], "content": {JSON_TYPE: content}}
+
+
+def _parameters(declared: Operation, path: str) -> list[dict[str, Any]]:
+    parameters: list[dict[str, Any]] = [
+        {"name": part[1:-1], "in": "path", "required": True, "schema": {"type": "string"}}
+        for part in path.split("/")
+        if part.startswith("{")
+    ]
+    if declared.query is not None:
+        schema = declared.query.model_json_schema()
+        for name, field in schema["properties"].items():
+            description = field.pop("description", "")
+            required = name in schema.get("required", ())
+            parameters.append(
+                {"name": name, "in": "query", "required": required, "description": description, "schema": field}
+            )
+    parameters += map(_header, declared.headers)
+    return parameters
+
+
+def _header(header: Header) -> dict[str, Any]:
+    return {
+        "name": header.name,
+        "in": "header",
+        "required": False,
+        "description": header.description,
+        "schema": {"type": "string", "minLength": 1, "maxLength": header.max_length},
+    }
