@@ -47,9 +47,10 @@ from sip import (
 
 from .api.debug import DebugApi
 from .api.pbx import PbxApi
-from .auth import TokenBook
+from .auth import Authenticator
 from .config import Config, Trunk, split_listen
 from .errors import ConfigError, Fault, StartError
+from .tokens import TokenBook
 from .web import http_log, make_app
 
 log = structlog.get_logger("server.app")
@@ -286,7 +287,7 @@ class Server:
                 PbxApi(parts.registry, clock=asyncio.get_running_loop().time).dialect(),
                 DebugApi(lambda: {**parts.registry.counts(), "tasks": len(asyncio.all_tasks())}).dialect(),
             ],
-            tokens=TokenBook(self.config.tokens),
+            tokens=Authenticator(TokenBook(self.config.tokens)),
             why_not_ready=lambda: self._why_not_ready,
             cors_origins=server.cors_origins,
         )
