@@ -24,6 +24,7 @@ PENDING_PARTNER = "user_pending"
 "Stands for the partner's id until somebody has accepted (C5)."
 
 InvitationStatus = Literal["PENDING", "ACCEPTED", "DECLINED", "EXPIRED"]
+Contact = Literal["email", "phone"]
 DeliveryState = Literal["PENDING", "RETRYING", "SENT", "FAILED"]
 
 
@@ -113,10 +114,11 @@ class Invitee:
 
 @dataclass(slots=True)
 class Delivery:
-    """How the message went by one channel."""
+    """How the message to one contact of the person went."""
 
+    to: Contact
     by: str
-    "email, sms, webhook or ring."
+    "Its way: email, sms, webhook or ring."
     state: DeliveryState = "PENDING"
     error: str | None = None
     at: float | None = None
@@ -143,7 +145,7 @@ class Invitation:
     decline_reason: str | None = field(default=None, repr=False)
     context: str | None = field(default=None, repr=False)
     "For the inviter's eyes alone (C10)."
-    deliveries: dict[str, Delivery] = field(default_factory=dict)
+    deliveries: dict[Contact, Delivery] = field(default_factory=dict)
 
     @property
     def sending(self) -> int:
@@ -295,9 +297,9 @@ class Invitations:
         heapq.heappush(self._expiries, (invitation.expires_at, invitation.id))
         self._tell(invitation)
 
-    def delivered(self, invitation: Invitation, by: str, state: DeliveryState, error: str | None, now: float) -> None:
-        """Note how the message went by the channel `by`."""
-        invitation.deliveries[by] = Delivery(by, state, error, now)
+    def note(self, invitation: Invitation, delivery: Delivery) -> None:
+        """Keep how the message to a contact goes."""
+        invitation.deliveries[delivery.to] = delivery
         self._tell(invitation)
 
     def close(self, session_id: str, *, now: float) -> Invitation | None:
