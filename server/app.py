@@ -48,8 +48,8 @@ from sip import (
 from .api.debug import DebugApi
 from .api.pbx import PbxApi
 from .auth import Authenticator
-from .config import Config, Trunk, split_listen
 from .errors import ConfigError, Fault, StartError
+from .sections import Config, Trunk, split_listen
 from .tokens import TokenBook
 from .web import http_log, make_app
 

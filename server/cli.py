@@ -17,7 +17,7 @@ from . import __version__
 
 if TYPE_CHECKING:
     from .app import Server
-    from .config import Config
+    from .sections import Config
 
 EXAMPLE = Path(__file__).parent / "example.toml"
 TOKEN_FILE = "dev-token"

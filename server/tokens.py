@@ -11,7 +11,7 @@ from typing import Literal
 
 from signalling import Pattern, Principal, Role
 
-from .config import Token
+from .sections import Token
 
 TokenRole = Literal["admin", "token", "host", "member", "viewer"]
 """admin: anything in its tenant, for any of its users. host, member, viewer: that role in every channel of the tenant.

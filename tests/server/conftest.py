@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,11 +14,12 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from server.api.pbx import PbxApi
 from server.auth import Authenticator
-from server.config import Token
+from server.sections import Token
 from server.tokens import TokenBook
 from server.web import make_app
 
 from .fake_registry import FakeRegistry
+from .house import House, open_house
 
 ADMIN = "admin-token-of-the-tests"
 GUEST = "guest-token-of-the-tests"
@@ -78,3 +80,10 @@ async def api() -> AsyncIterator[Api]:
     )
     async with TestClient(TestServer(app)) as client:
         yield Api(client, registry, why)
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    """A whole server with every dialect, over simulated networks."""
+    async for house in open_house(tmp_path):
+        yield house

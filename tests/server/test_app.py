@@ -12,7 +12,7 @@ import pytest
 
 from server import app, config
 from server.app import Server
-from server.config import Config
+from server.sections import Config
 from server.errors import ConfigError, StartError
 
 TOKEN = "token-of-these-tests"

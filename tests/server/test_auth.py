@@ -7,7 +7,7 @@ import hashlib
 import pytest
 
 from server.auth import Authenticator
-from server.config import Token
+from server.sections import Token
 from server.errors import ApiError
 from server.tokens import TokenBook
 

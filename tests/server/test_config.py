@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from server import app, config
-from server.config import Config
+from server.sections import Config
 from server.errors import ConfigError
 from sip import TrunkConfig
 
