@@ -437,3 +437,38 @@ config_entries = Table(
 )
 
 settings = Table("settings", metadata, _text("name", key=True), _text("value"))
+
+# What lists need to answer fast; kept by triggers (`.derived`), so that whoever writes need not know of it.
+
+tallies = Table(
+    "tallies",
+    metadata,
+    _text("tenant", key=True),
+    _number("clock", key=True),
+    _number("slot", key=True),
+    Column("ended", Boolean, primary_key=True),
+    Column("recorded", Boolean, primary_key=True),
+    _number("n"),
+)
+"""How many sessions, or app sessions, began in each span of SLOT_MS: a total adds these up instead of the sessions."""
+
+search_names = Table(
+    "search_names",
+    metadata,
+    Column("id", BigKey, primary_key=True, autoincrement=True),
+    _text("tenant"),
+    _text("kind"),
+    _text("text"),
+    _number("n"),
+    UniqueConstraint("tenant", "kind", "text"),
+)
+"""Each text that a list can be searched for, once, and how many rows have it; beside it lies an index of trigrams."""
+
+CREATED, STARTED, APP_STARTED = 0, 1, 2
+"Values of `tallies.clock`: by `sessions.created_at`, `sessions.started_at`, `app_sessions.started_at`."
+SLOT_MS = 21_600_000
+"A quarter of a day: 1,461 slots a year, and a day of 100,000 sessions has 25,000 to count at either end of a span."
+UNKNOWN_SLOT = 4_000_000_000
+"Of sessions that have not started: they count as later than all others."
+CHANNEL_NAME, URL = "channel", "url"
+"Values of `search_names.kind`: `sessions.channel_name`, `app_sessions.url`."

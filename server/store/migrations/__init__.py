@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 FOLDER = Path(__file__).parent
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 "All that this version knows; kept here so that a start need not load Alembic to see that nothing is to be done."
 HEAD = REVISIONS[-1]
 VERSION_TABLE = "alembic_version"
@@ -46,14 +46,19 @@ def upgrade(connection: Connection) -> None:
     from alembic import command
     from alembic.config import Config
 
+    from ..schema import metadata
+
     config = Config()
     config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
     config.attributes["connection"] = connection
+    config.attributes["metadata"] = metadata
     command.upgrade(config, "head")
 
 
 def create(connection: Connection) -> None:
     """Make all tables of HEAD at once, for a database that lives no longer than the process."""
+    from ..derived import make
     from ..schema import metadata
 
     metadata.create_all(connection)
+    make(connection)

@@ -1,0 +1,175 @@
+"""Count sessions as they come, and find names by their parts.
+
+Follows 0001.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+CREATED, STARTED, APP_STARTED = 0, 1, 2
+SLOT_MS, UNKNOWN_SLOT = 21600000, 4000000000
+CHANNEL_NAME, URL = "channel", "url"
+TRIGRAMS = "search_names_trigrams"
+
+
+def upgrade() -> None:
+    """To this revision; what is stored already is counted once."""
+    _tables()
+    connection = op.get_bind()
+    for statement in _sqlite() if connection.dialect.name == "sqlite" else _postgresql():
+        connection.exec_driver_sql(statement)
+    for table, keys, _ in _COUNTED:
+        for key in keys:
+            _count("tallies", _TALLY_KEY, table, key)
+    for table, keys, _ in _NAMED:
+        for key in keys:
+            _count("search_names", _NAME_KEY, table, key)
+
+
+def _count(target: str, key: str, table: str, values: str) -> None:
+    places = ", ".join(str(place + 1) for place in range(len(key.split(", "))))
+    op.get_bind().exec_driver_sql(
+        f"INSERT INTO {target} ({key}, n) SELECT {values.format(table)}, count(*) FROM {table} GROUP BY {places}"
+    )
+
+
+def _tables() -> None:
+    op.create_table(
+        "search_names",
+        sa.Column("id", KEY, autoincrement=True, nullable=False),
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("text", sa.Text(), nullable=False),
+        sa.Column("n", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_search_names")),
+        sa.UniqueConstraint("tenant", "kind", "text", name=op.f("uq_search_names_tenant_kind_text")),
+    )
+    op.create_table(
+        "tallies",
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("clock", sa.BigInteger(), nullable=False),
+        sa.Column("slot", sa.BigInteger(), nullable=False),
+        sa.Column("ended", sa.Boolean(), nullable=False),
+        sa.Column("recorded", sa.Boolean(), nullable=False),
+        sa.Column("n", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "clock", "slot", "ended", "recorded", name=op.f("pk_tallies")),
+    )
+
+
+# Which rows of `tallies` and `search_names` a row of ours counts in. {0} is where its columns come from.
+
+_FLAGS = "{0}.ended_at IS NOT NULL, {0}.had_recording"
+_SESSION_TALLIES = (
+    f"{{0}}.tenant, {CREATED}, {{0}}.created_at / {SLOT_MS}, {_FLAGS}",
+    f"{{0}}.tenant, {STARTED}, COALESCE({{0}}.started_at / {SLOT_MS}, {UNKNOWN_SLOT}), {_FLAGS}",
+)
+_APP_TALLIES = (f"{{0}}.tenant, {APP_STARTED}, {{0}}.started_at / {SLOT_MS}, false, false",)
+_SESSION_NAMES = (f"{{0}}.tenant, '{CHANNEL_NAME}', {{0}}.channel_name",)
+_APP_NAMES = (f"{{0}}.tenant, '{URL}', {{0}}.url",)
+
+_COUNTED = (
+    ("sessions", _SESSION_TALLIES, ("tenant", "created_at", "started_at", "ended_at", "had_recording")),
+    ("app_sessions", _APP_TALLIES, ("tenant", "started_at")),
+)
+_NAMED = (("sessions", _SESSION_NAMES, ("tenant", "channel_name")), ("app_sessions", _APP_NAMES, ("tenant", "url")))
+_TALLY_KEY = "tenant, clock, slot, ended, recorded"
+_NAME_KEY = "tenant, kind, text"
+
+
+# SQLite.
+
+
+def _sqlite() -> Iterator[str]:
+    yield (
+        f"CREATE VIRTUAL TABLE {TRIGRAMS} "
+        "USING fts5(text, content='search_names', content_rowid='id', tokenize='trigram')"
+    )
+    yield (
+        "CREATE TRIGGER search_names_added AFTER INSERT ON search_names BEGIN "
+        f"INSERT INTO {TRIGRAMS} (rowid, text) VALUES (new.id, new.text); END"
+    )
+    yield (
+        "CREATE TRIGGER search_names_removed AFTER DELETE ON search_names BEGIN "
+        f"INSERT INTO {TRIGRAMS} ({TRIGRAMS}, rowid, text) VALUES ('delete', old.id, old.text); END"
+    )
+    for table, keys, columns in _COUNTED:
+        add = [_upsert("tallies", _TALLY_KEY, key.format("new"), 1) for key in keys]
+        take = [_upsert("tallies", _TALLY_KEY, key.format("old"), -1) for key in keys]
+        yield from _triggers(table, "counted", columns, add, take)
+    for table, keys, columns in _NAMED:
+        add = [_upsert("search_names", _NAME_KEY, key.format("new"), 1) for key in keys]
+        take = []
+        for key in keys:
+            this = f"WHERE ({_NAME_KEY}) = ({key.format('old')})"
+            take += [f"UPDATE search_names SET n = n - 1 {this}", f"DELETE FROM search_names {this} AND n <= 0"]
+        yield from _triggers(table, "named", columns, add, take)
+
+
+def _upsert(table: str, key: str, values: str, step: int) -> str:
+    # "WHERE true" keeps SQLite from reading ON as that of a join.
+    insert = f"INSERT INTO {table} ({key}, n) SELECT {values}, {step} WHERE true"
+    return f"{insert} ON CONFLICT ({key}) DO UPDATE SET n = n + {step}"
+
+
+def _triggers(table: str, name: str, columns: tuple[str, ...], add: list[str], take: list[str]) -> Iterator[str]:
+    changed = " OR ".join(f"old.{column} IS NOT new.{column}" for column in columns)
+    for what, head, body in (
+        ("inserted", f"AFTER INSERT ON {table}", add),
+        ("updated", f"AFTER UPDATE OF {', '.join(columns)} ON {table} WHEN {changed}", [*take, *add]),
+        ("deleted", f"AFTER DELETE ON {table}", take),
+    ):
+        yield f"CREATE TRIGGER {table}_{name}_{what} {head} BEGIN {'; '.join(body)}; END"
+
+
+# PostgreSQL.
+
+
+def _postgresql() -> Iterator[str]:
+    # Anybody who may create in the database may add it, where the server has it; searches are slower without.
+    yield (
+        "DO $$ BEGIN CREATE EXTENSION IF NOT EXISTS pg_trgm; "
+        "EXCEPTION WHEN insufficient_privilege OR undefined_file OR feature_not_supported THEN NULL; END $$"
+    )
+    yield (
+        "DO $$ BEGIN IF EXISTS (SELECT FROM pg_extension WHERE extname = 'pg_trgm') THEN "
+        f"CREATE INDEX {TRIGRAMS} ON search_names USING gin (text gin_trgm_ops); END IF; END $$"
+    )
+    for table, keys, _ in _COUNTED:
+        yield from _functions(table, "counted", "tallies", _TALLY_KEY, keys, "")
+    for table, keys, _ in _NAMED:
+        clean = f"DELETE FROM search_names WHERE n <= 0 AND ({_NAME_KEY}) IN ({_rows(keys, 'gone')});"
+        yield from _functions(table, "named", "search_names", _NAME_KEY, keys, clean)
+
+
+def _functions(table: str, name: str, target: str, key: str, keys: tuple[str, ...], clean: str) -> Iterator[str]:
+    came, gone = _rows(keys, "came", ", 1 AS n"), _rows(keys, "gone", ", -1 AS n")
+    for what, when, source, tables, after in (
+        ("inserted", "INSERT", came, "NEW TABLE AS came", ""),
+        ("updated", "UPDATE", f"{came} UNION ALL {gone}", "NEW TABLE AS came OLD TABLE AS gone", clean),
+        ("deleted", "DELETE", gone, "OLD TABLE AS gone", clean),
+    ):
+        function = f"{table}_{name}_{what}"
+        yield (
+            f"CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+            f"INSERT INTO {target} ({key}, n) SELECT {key}, sum(n) FROM ({source}) AS change ({key}, n) "
+            f"GROUP BY {key} HAVING sum(n) <> 0 ORDER BY {key} "
+            f"ON CONFLICT ({key}) DO UPDATE SET n = {target}.n + excluded.n; {after} RETURN NULL; END $$"
+        )
+        yield (
+            f"CREATE TRIGGER {function} AFTER {when} ON {table} REFERENCING {tables} "
+            f"FOR EACH STATEMENT EXECUTE FUNCTION {function}()"
+        )
+
+
+def _rows(keys: tuple[str, ...], source: str, more: str = "") -> str:
+    return " UNION ALL ".join(f"SELECT {key.format(source)}{more} FROM {source}" for key in keys)
