@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from server import app, config
+from server import app, config, sections
 from server.sections import Config
 from server.errors import ConfigError
 from sip import TrunkConfig
@@ -80,13 +80,13 @@ def test_the_example_shows_every_key_of_the_simple_sections_with_its_default() -
     plain = Config.model_validate(tomllib.loads(text))
     for section in ("server", "sip", "media", "limits", "services"):
         assert getattr(plain, section) == getattr(Config(), section)
-    for model in (config.Server, config.Sip, config.Media, config.Limits):
+    for model in (sections.Server, sections.Sip, sections.Media, sections.Limits):
         for key in model.model_fields:
             assert f"{key} = " in text, key
 
 
 def test_trunk_keys_are_those_of_sip() -> None:
-    ours = {field.alias or name for name, field in config.Trunk.model_fields.items()} - {"allow"}
+    ours = {field.alias or name for name, field in sections.Trunk.model_fields.items()} - {"allow"}
     theirs = {field.name for field in dataclasses.fields(TrunkConfig) if field.init}
     assert ours == theirs
 
@@ -258,7 +258,7 @@ def test_a_fault_of_the_demo_names_the_option(option: str, value: object, fault:
     ],
 )
 def test_listen_addresses(text: str, parts: tuple[str, str, int]) -> None:
-    assert config.split_listen(text) == parts
+    assert sections.split_listen(text) == parts
 
 
 @pytest.mark.parametrize(
@@ -266,4 +266,4 @@ def test_listen_addresses(text: str, parts: tuple[str, str, int]) -> None:
 )
 def test_bad_listen_addresses(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
-        config.split_listen(text)
+        sections.split_listen(text)
