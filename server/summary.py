@@ -22,15 +22,16 @@ _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _END = re.compile(r"(?<=[.!?…])\s+")
 _MARKED = re.compile(r"([\\`*_\[\]<>#|~])")
 
-SMALL_WORDS = frozenset(
-    """a about after all also am an and any are aren't as at be because been before being but by can can't could did
-    didn't do does doesn't doing don't down each even for from get go going gonna got had has hasn't have haven't having
-    he her here hers him his how i i'd i'll i'm i've if in into is isn't it it's its just know let let's like me more
-    most my no not now of off oh ok okay on once one only or other our out over own really right said same say see she
-    should so some such than that that's the their them then there there's these they they're thing things think this
-    those through to too um uh under until up us very want was wasn't we we'd we'll we're we've well were what when
-    where which while who why will with won't would yeah yes you you'd you'll you're you've your yours""".split()
-)
+_SMALL_WORDS = """
+a about after all also am an and any are aren't as at be because been before being but by can can't could did didn't
+do does doesn't doing don't down each even for from get go going gonna got had has hasn't have haven't having he her
+here hers him his how i i'd i'll i'm i've if in into is isn't it it's its just know let let's like me more most my no
+not now of off oh ok okay on once one only or other our out over own really right said same say see she should so some
+such than that that's the their them then there there's these they they're thing things think this those through to
+too um uh under until up us very want was wasn't we we'd we'll we're we've well were what when where which while who
+why will with won't would yeah yes you you'd you'll you're you've your yours
+"""
+SMALL_WORDS = frozenset(_SMALL_WORDS.split())
 
 
 @dataclass(frozen=True, slots=True)
