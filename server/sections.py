@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from email.utils import parseaddr
 from ipaddress import ip_address, ip_network
 from typing import Annotated, Literal
 
@@ -53,6 +54,33 @@ def _listen(text: str) -> str:
     return text
 
 
+def _link(text: str) -> str:
+    if "{id}" not in text:
+        raise ValueError("the link needs {id} where the invitation's id goes")
+    return text
+
+
+def _region(text: str) -> str:
+    if text:
+        from phonenumbers import SUPPORTED_REGIONS  # a tenth of a second that every start would pay for
+
+        if text not in SUPPORTED_REGIONS:
+            raise ValueError('give two capital letters of a country, as in "FR"')
+    return text
+
+
+def _sender(text: str) -> str:
+    if text and "@" not in parseaddr(text)[1]:
+        raise ValueError('give an address, or "Name <address>"')
+    return text
+
+
+def _http(text: str) -> str:
+    if text and not text.startswith(("https://", "http://")):
+        raise ValueError("give a URL that begins with https:// or http://")
+    return text
+
+
 Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 Number = Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[0-9A-Za-z+*#_.-]+$")]
 Line = Annotated[str, Field(max_length=128), Printable]
@@ -64,6 +92,8 @@ Host = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^(\[[0-9A-Fa
 Tenant = Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 Id = Annotated[str, Field(min_length=1, max_length=256), Printable]
 Secret = Annotated[SecretStr, Field(min_length=1, max_length=256)]
+Url = Annotated[str, Field(max_length=512), Printable, AfterValidator(_http)]
+Sender = Annotated[str, Field(max_length=320), Printable, AfterValidator(_sender)]
 Codec = Literal["PCMU", "PCMA", "G722", "opus"]
 MediaMode = Literal["anchor", "bypass"]
 
@@ -254,6 +284,59 @@ class Token(Section):
         return self
 
 
+class Invitations(Section):
+    """Who is told of an invitation, and where its link leads."""
+
+    link: Annotated[str, Field(max_length=512), Printable, AfterValidator(_link)] | None = None
+    "None: the page /join/{id} of this server."
+    default_region: Annotated[str, AfterValidator(_region)] = ""
+    "Country of telephone numbers that are not written internationally; empty: they are refused."
+    email: Literal["none", "resend", "smtp", "webhook"] = "none"
+    phone: Literal["none", "twilio", "ring", "webhook"] = "none"
+    ring_trunk: Name | None = None
+    "Trunk that rings telephones; None: as the routes say."
+    webhook_url: Url = ""
+    webhook_secret: Secret | None = None
+    pending_per_user: Annotated[int, Field(ge=1, le=100_000)] = 1000
+
+    @model_validator(mode="after")
+    def _complete(self) -> Invitations:
+        if "webhook" in (self.email, self.phone) and not self.webhook_url:
+            raise ValueError("delivery by webhook needs webhook_url")
+        return self
+
+
+class Resend(Section):
+    """Mail by Resend."""
+
+    api_key: Secret | None = None
+    sender: Sender = ""
+    base_url: Url = "https://api.resend.com"
+
+
+class Twilio(Section):
+    """Text messages by Twilio."""
+
+    account_sid: Annotated[str, Field(pattern=r"^[A-Za-z0-9]{0,64}$")] = ""
+    auth_token: Secret | None = None
+    sender: Line = ""
+    "A number (E.164), an alphanumeric sender, or a messaging service: MG…"
+    base_url: Url = "https://api.twilio.com"
+
+
+class Smtp(Section):
+    """Mail by an SMTP server."""
+
+    host: Host | None = None
+    port: Port = 587
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    username: Line | None = None
+    password: Secret | None = None
+    sender: Sender = ""
+    ca_file: Line = ""
+    "Who signs the server's certificate; empty: whom this machine trusts."
+
+
 class Config(Section):
     """The whole file."""
 
@@ -267,4 +350,19 @@ class Config(Section):
     routes: list[Route] = []
     numbers: list[InboundNumber] = []
     users: Users = Users()
+    invitations: Invitations = Invitations()
+    resend: Resend = Resend()
+    twilio: Twilio = Twilio()
+    smtp: Smtp = Smtp()
     tokens: list[Token] = []
+
+    @model_validator(mode="after")
+    def _configured(self) -> Config:
+        wanted = self.invitations
+        if wanted.email == "resend" and not (self.resend.api_key and self.resend.sender):
+            raise ValueError('invitations.email = "resend" needs api_key and sender in [resend]')
+        if wanted.email == "smtp" and not (self.smtp.host and self.smtp.sender):
+            raise ValueError('invitations.email = "smtp" needs host and sender in [smtp]')
+        if wanted.phone == "twilio" and not (self.twilio.account_sid and self.twilio.auth_token and self.twilio.sender):
+            raise ValueError('invitations.phone = "twilio" needs account_sid, auth_token and sender in [twilio]')
+        return self
