@@ -1,0 +1,254 @@
+"""[io] Events over HTTP: a stream of server-sent events, and the history of what happened."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+from aiohttp import hdrs, web
+from pydantic import BaseModel, Field
+
+from signalling import session_id_of
+
+from ..auth import Authenticator, not_found
+from ..errors import ApiError, bad_request
+from ..events import HEARTBEAT_S, STALL_S, Feed, Filter, Listener, encode, kinds_of, position_of
+from ..store.database import Database
+from ..store.history import History
+from ..store.queries.events import Viewer, Wanted, events_after
+from ..store.writer import Writer
+from .health import PlainError, plain_error
+from .openapi import Call, Dialect, Header, operation, operations_of
+
+TAG = "Events"
+
+RECONNECT_MS = 2000  # what a client is told to wait before it comes back
+PAGE = 500  # events read from the database at a time, and most of one page of the history
+SCANS = 20  # queries for one page of the history; a rarer event is found by the next page
+MAX_KINDS = 512  # characters of `kind`
+
+LAST_EVENT_ID = Header("Last-Event-ID", "The last event that was seen; what came after it is sent first.", 32)
+
+
+class StreamQuery(BaseModel):
+    """Which events; all conditions must hold."""
+
+    session: Annotated[str | None, Field(max_length=64, description="Of one session, by any form of its id.")] = None
+    channel: Annotated[str | None, Field(max_length=64, description="Of all sessions of a channel.")] = None
+    kind: Annotated[
+        str | None,
+        Field(max_length=MAX_KINDS, description="Kinds, separated by commas; `leg.*` stands for all that begin so."),
+    ] = None
+    after: Annotated[
+        str | None, Field(max_length=32, description="As Last-Event-ID, for clients that cannot send a header.")
+    ] = None
+
+
+class HistoryQuery(StreamQuery):
+    """Which events, and how many."""
+
+    after: Annotated[str | None, Field(max_length=32, description="Only what came after this event.")] = None
+    limit: Annotated[int, Field(ge=1, le=PAGE)] = 100
+
+
+class Event(BaseModel):
+    """Something that happened in a session."""
+
+    id: str
+    kind: str
+    session: str
+    channel: str
+    seq: Annotated[int, Field(description="Rises by one within the session.")]
+    at: Annotated[str, Field(description="RFC 3339, UTC, with milliseconds.")]
+    data: Annotated[dict[str, Any], Field(description="What the kind says; see docs/events.md.")]
+
+
+class Events(BaseModel):
+    """A page of the history, oldest first."""
+
+    events: list[Event]
+    next: Annotated[str | None, Field(description="`after` of the next page; also when it has nothing as yet.")]
+    has_more: bool
+
+
+EXAMPLE = {
+    "id": "evt_1790000000123456",
+    "kind": "participant.joined",
+    "session": "1876946944000000001",
+    "channel": "8a3f2c1e-5b6d-8e7f-a0b1-c2d3e4f5a6b7",
+    "seq": 2,
+    "at": "2026-09-21T14:13:20.123Z",
+    "data": {"participant": 0, "user": "alice", "display_name": None},
+}
+
+
+class EventsApi:
+    """What happens, as it happens and afterwards."""
+
+    def __init__(
+        self, feed: Feed, history: History, database: Database, writer: Writer, authenticator: Authenticator
+    ) -> None:
+        self._feed = feed
+        self._history = history
+        self._database = database
+        self._writer = writer
+        self._authenticator = authenticator
+
+    def dialect(self) -> Dialect:
+        """The routes of this API."""
+        return Dialect(TAG, "What happens in sessions.", operations_of(self), plain_error, PlainError)
+
+    @operation(
+        "GET",
+        "/events",
+        summary="Listen to events as they happen",
+        tag=TAG,
+        permission="events.stream",
+        errors=(404, 503),
+        headers=(LAST_EVENT_ID,),
+        media_type="text/event-stream",
+    )
+    async def stream(self, call: Call, query: StreamQuery) -> web.StreamResponse:
+        """Server-sent events of the sessions that the token may see.
+
+        Each has the event's id, its kind as name, and its JSON as data. With Last-Event-ID nothing is missed.
+        """
+        wanted = await self._filter(call, query)
+        last = call.headers.get(LAST_EVENT_ID.name, query.after)
+        after = self._feed.newest if last is None else _position(last)
+        chunked = call.request.version >= (1, 1)
+        listener = self._feed.admit(call.principal, wanted, sees_all=call.sees_all, chunked=chunked)
+        try:
+            return await self._serve(call, listener, after, catch_up=last is not None)
+        finally:
+            self._feed.leave(listener)
+
+    @operation(
+        "GET",
+        "/events/history",
+        summary="Read what has happened",
+        tag=TAG,
+        permission="events.history",
+        errors=(404, 503),
+        examples={"200": {"events": [EXAMPLE], "next": EXAMPLE["id"], "has_more": False}},
+    )
+    async def history(self, call: Call, query: HistoryQuery) -> Events:
+        """Events as they are kept, oldest first, of the sessions that the token may see.
+
+        A page may be short while `has_more` is true, when few of very many events are wanted.
+        """
+        wanted = _stored(call, await self._filter(call, query))
+        after = 0 if query.after is None else _position(query.after)
+        await self._writer.settled()
+        bodies: list[dict[str, Any]] = []
+        more = True
+        for _ in range(SCANS):
+            page = await events_after(self._database, wanted, after, limit=query.limit - len(bodies))
+            bodies += page.bodies
+            after, more = page.upto, page.more
+            if not more or len(bodies) >= query.limit:
+                break
+        events = [Event.model_construct(**body) for body in bodies]
+        return Events.model_construct(events=events, next=f"evt_{after}" if after else None, has_more=more)
+
+    async def _filter(self, call: Call, query: StreamQuery) -> Filter:
+        """What is asked for; 404 or 403 when it is one session that the token may not see."""
+        kinds, prefixes = (frozenset[str](), ()) if query.kind is None else kinds_of(query.kind)
+        session_id = None
+        if query.session is not None:
+            session_id = session_id_of(query.session)
+            record = None if session_id is None else await self._history.session(session_id)
+            if call.role_in(call.found(record, message="there is no such session")) is None:
+                raise not_found(message="there is no such session")
+        return Filter(session_id, query.channel, kinds, prefixes)
+
+    # The stream.
+
+    async def _serve(self, call: Call, listener: Listener, after: int, *, catch_up: bool) -> web.StreamResponse:
+        response = web.StreamResponse(
+            headers={
+                hdrs.CONTENT_TYPE: "text/event-stream; charset=utf-8",
+                hdrs.CACHE_CONTROL: "no-store",
+                "X-Accel-Buffering": "no",
+                "X-Content-Type-Options": "nosniff",
+            }
+        )
+        if not listener.chunked:
+            response.force_close()
+        try:
+            await response.prepare(call.request)
+            await response.write(f"retry: {RECONNECT_MS}\n\n".encode())
+            transport = call.request.transport
+            if transport is None:
+                return response
+            if catch_up:
+                after = await self._catch_up(call, listener, response, after)
+            while not self._feed.go_live(listener, after, transport):
+                after = await self._catch_up(call, listener, response, after)
+            await self._until_ended(call, listener)
+            if not transport.is_closing():
+                async with asyncio.timeout(STALL_S):
+                    await response.write_eof()
+        except (ConnectionError, TimeoutError):
+            self._break_off(call)  # the client is gone, or has stopped reading
+        except ApiError:
+            self._break_off(call)  # the head has gone out: the client comes back with the last id it saw
+        return response
+
+    async def _catch_up(self, call: Call, listener: Listener, response: web.StreamResponse, after: int) -> int:
+        """Send what the database has behind `after`; up to which position that was."""
+        if after >= self._feed.lost_to:
+            return after
+        upto = self._feed.newest
+        wanted = _stored(call, listener.wanted)
+        await self._writer.settled()
+        while not listener.ended.done():
+            page = await events_after(self._database, wanted, after, limit=PAGE, upto=upto)
+            if page.bodies:
+                async with asyncio.timeout(STALL_S):
+                    await response.write(b"".join(map(encode, page.bodies)))
+            after = page.upto
+            if not page.more:
+                break
+        return after
+
+    async def _until_ended(self, call: Call, listener: Listener) -> None:
+        """Wait for the end of the stream; the token is looked at again and again, since it may be revoked."""
+        header = call.headers.get(hdrs.AUTHORIZATION)
+        while True:
+            done, _ = await asyncio.wait([listener.ended], timeout=HEARTBEAT_S)
+            if done:
+                return
+            if header is not None and not await self._is_valid(header):
+                return
+
+    async def _is_valid(self, header: str) -> bool:
+        try:
+            await self._authenticator.authenticate(header)
+        except ApiError:
+            return False
+        return True
+
+    def _break_off(self, call: Call) -> None:
+        transport = call.request.transport
+        if transport is not None:
+            transport.abort()
+
+
+def _position(text: str) -> int:
+    position = position_of(text)
+    if position is None:
+        raise bad_request("an event's id is `evt_` and a number")
+    return position
+
+
+def _stored(call: Call, wanted: Filter) -> Wanted:
+    """The same choice for the database."""
+    principal = call.principal
+    # A session that was asked for by its id has been looked at already.
+    viewer = (
+        None
+        if call.sees_all or wanted.session is not None
+        else Viewer(principal.user, principal.owner, tuple(principal.roles))
+    )
+    return Wanted(principal.tenant, wanted.session, wanted.channel, wanted.kinds, wanted.prefixes, viewer)
