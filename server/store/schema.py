@@ -98,6 +98,15 @@ sessions = Table(
     Index("ix_sessions_minutes", "tenant", "participant_ms", "id"),
     Index("ix_sessions_channel", "channel_id", "started_at", "id"),
     Index("ix_sessions_host", "tenant", "host", "updated_at", "id"),
+    Index("ix_sessions_owner", "tenant", "owner", "id"),
+    Index(
+        "ix_sessions_recorded",
+        "tenant",
+        "started_at",
+        "id",
+        sqlite_where=text("had_recording"),
+        postgresql_where=text("had_recording"),
+    ),
 )
 
 participants = Table(
