@@ -1,0 +1,239 @@
+"""What the invitation dialect asks of the database, and the rows of invitations and relationships."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import RowMapping, func, select, union
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from signalling import Delivery, Invitation, Invitee, Relationship
+
+from ..records import PARTICIPANT_COLUMNS, SESSION_COLUMNS, ParticipantRecord, SessionRecord
+from ..schema import chat_messages, invitations, participants, relationships, sessions
+
+_SESSION = tuple(sessions.c[name] for name in SESSION_COLUMNS)
+_PARTICIPANT = tuple(participants.c[name] for name in PARTICIPANT_COLUMNS)
+
+
+# Rows.
+
+
+def invitation_row(invitation: Invitation) -> dict[str, Any]:
+    """The columns of `invitations`."""
+    return {
+        "id": invitation.id,
+        "session_id": int(invitation.session_id),
+        "tenant": invitation.tenant,
+        "inviter": invitation.inviter,
+        "person_id": invitation.invitee.person_id,
+        "email": invitation.invitee.email,
+        "phone": invitation.invitee.phone,
+        "name": invitation.invitee.name,
+        "status": invitation.status,
+        "created_at": _ms(invitation.created_at),
+        "expires_at": _ms(invitation.expires_at),
+        "resent_count": invitation.resent_count,
+        "last_sent_at": _ms(invitation.last_sent_at),
+        "responded_at": _ms(invitation.responded_at),
+        "responded_by": invitation.responded_by,
+        "decline_reason": invitation.decline_reason,
+        "context": invitation.context,
+        "relationship_id": invitation.relationship_id,
+        "deliveries": json.dumps(
+            {
+                to: {"by": delivery.by, "state": delivery.state, "error": delivery.error, "at": _ms(delivery.at)}
+                for to, delivery in invitation.deliveries.items()
+            }
+        ),
+    }
+
+
+def invitation_of(row: RowMapping) -> Invitation:
+    """From a row of `invitations`; the directory may know more of the person."""
+    deliveries = {
+        to: Delivery(to, told["by"], told["state"], told["error"], _s(told["at"]))
+        for to, told in json.loads(row["deliveries"] or "{}").items()
+    }
+    return Invitation(
+        id=row["id"],
+        session_id=str(row["session_id"]),
+        tenant=row["tenant"],
+        inviter=row["inviter"],
+        invitee=Invitee(row["person_id"], row["email"], row["phone"], row["name"]),
+        created_at=row["created_at"] / 1000,
+        expires_at=row["expires_at"] / 1000,
+        relationship_id=row["relationship_id"] or "",
+        status=row["status"],
+        resent_count=row["resent_count"],
+        last_sent_at=_s(row["last_sent_at"]),
+        responded_at=_s(row["responded_at"]),
+        responded_by=row["responded_by"],
+        decline_reason=row["decline_reason"],
+        context=row["context"],
+        deliveries=deliveries,
+    )
+
+
+def relationship_row(relationship: Relationship) -> dict[str, Any]:
+    """The columns of `relationships`."""
+    return {
+        "id": relationship.id,
+        "tenant": relationship.tenant,
+        "user_a": relationship.user_a,
+        "user_b": relationship.user_b,
+        "contact": relationship.contact,
+        "created_at": _ms(relationship.created_at),
+    }
+
+
+def relationship_of(row: RowMapping) -> Relationship:
+    """From a row of `relationships`."""
+    return Relationship(
+        row["id"], row["tenant"], row["user_a"], row["user_b"], row["contact"], row["created_at"] / 1000
+    )
+
+
+def _ms(at: float | None) -> int | None:
+    return None if at is None else round(at * 1000)
+
+
+def _s(at: int | None) -> float | None:
+    return None if at is None else at / 1000
+
+
+# Restoring.
+
+
+async def open_invitations(connection: AsyncConnection) -> list[Invitation]:
+    """Those of sessions that have not ended: what signalling.Invitations held when the process stopped."""
+    query = (
+        select(invitations)
+        .join(sessions, sessions.c.id == invitations.c.session_id)
+        .where(sessions.c.ended_at.is_(None), invitations.c.status.in_(("PENDING", "ACCEPTED")))
+        .order_by(invitations.c.session_id)
+    )
+    return [invitation_of(row) for row in (await connection.execute(query)).mappings()]
+
+
+async def relationships_of_pairs(connection: AsyncConnection) -> list[Relationship]:
+    """Those that began with a contact and are now between two users."""
+    query = (
+        select(relationships)
+        .where(relationships.c.user_b.is_not(None), relationships.c.contact.is_not(None))
+        .order_by(relationships.c.created_at)
+    )
+    return [relationship_of(row) for row in (await connection.execute(query)).mappings()]
+
+
+# Reading.
+
+
+@dataclass(frozen=True, slots=True)
+class Sitting:
+    """A session with what the invitation dialect shows of it to one user."""
+
+    session: SessionRecord
+    mine: ParticipantRecord | None
+    "The user's first stay."
+    other: ParticipantRecord | None
+    "The first stay of anybody else."
+    invitation: Invitation | None
+
+
+async def session_ids(
+    connection: AsyncConnection, tenant: str, user: str, *, limit: int, before: int | None, status: str | None
+) -> list[int]:
+    """Sessions that `user` takes or took part in, or was asked to by name; newest first, from below `before`."""
+    took_part = select(participants.c.session_id).distinct()
+    took_part = took_part.where(participants.c.tenant == tenant, participants.c.user_id == user)
+    asked = select(invitations.c.session_id).where(invitations.c.tenant == tenant, invitations.c.person_id == user)
+    found: set[int] = set()
+    for query, key in ((took_part, participants.c.session_id), (asked, invitations.c.session_id)):
+        if before is not None:
+            query = query.where(key < before)
+        if status is not None:
+            query = query.join(sessions, sessions.c.id == key).where(sessions.c.status == status)
+        found.update((await connection.scalars(query.order_by(key.desc()).limit(limit))).all())
+    return sorted(found, reverse=True)[:limit]
+
+
+async def sittings(connection: AsyncConnection, ids: Sequence[int], user: str) -> list[Sitting]:
+    """These sessions as `user` is shown them, in the order of `ids`; unknown ones are left out."""
+    if not ids:
+        return []
+    rows = await connection.execute(select(*_SESSION).where(sessions.c.id.in_(ids)))
+    records = {record.id: record for record in map(SessionRecord.from_row, rows)}
+    asked = await connection.execute(select(invitations).where(invitations.c.session_id.in_(ids)))
+    of_session = {str(row["session_id"]): invitation_of(row) for row in asked.mappings()}
+    stays = await _first_stays(connection, ids, user)
+    return [
+        Sitting(records[key], stays.get((key, True)), stays.get((key, False)), of_session.get(key))
+        for key in map(str, ids)
+        if key in records
+    ]
+
+
+async def _first_stays(
+    connection: AsyncConnection, ids: Sequence[int], user: str
+) -> dict[tuple[str, bool], ParticipantRecord]:
+    """(session, whether it is of `user`) -> the first stay."""
+    own = participants.c.user_id == user
+    firsts = (
+        select(participants.c.session_id, func.min(participants.c.idx).label("idx"))
+        .where(participants.c.session_id.in_(ids))
+        .group_by(participants.c.session_id, own)
+        .subquery()
+    )
+    query = select(*_PARTICIPANT).join(
+        firsts, (firsts.c.session_id == participants.c.session_id) & (firsts.c.idx == participants.c.idx)
+    )
+    stays = [ParticipantRecord.from_row(row) for row in await connection.execute(query)]
+    return {(stay.session_id, stay.user_id == user): stay for stay in stays}
+
+
+async def invitation(connection: AsyncConnection, invitation_id: str) -> Invitation | None:
+    """The one of that id."""
+    row = (await connection.execute(select(invitations).where(invitations.c.id == invitation_id))).mappings().first()
+    return None if row is None else invitation_of(row)
+
+
+async def invitation_of_session(connection: AsyncConnection, session_id: int) -> Invitation | None:
+    """The one that made a session."""
+    query = select(invitations).where(invitations.c.session_id == session_id).limit(1)
+    row = (await connection.execute(query)).mappings().first()
+    return None if row is None else invitation_of(row)
+
+
+async def shared_sessions(
+    connection: AsyncConnection, tenant: str, user: str, other: str | None, relationship_id: str
+) -> tuple[int, int | None]:
+    """How many sessions a relationship has had, and the id of the first."""
+    shared: Any = select(invitations.c.session_id).where(
+        invitations.c.relationship_id == relationship_id, invitations.c.tenant == tenant
+    )
+    if other is not None:
+        one, two = participants.alias("one"), participants.alias("two")
+        of_both = (
+            select(one.c.session_id)
+            .join(two, two.c.session_id == one.c.session_id)
+            .where(one.c.tenant == tenant, one.c.user_id == user, two.c.tenant == tenant, two.c.user_id == other)
+        )
+        shared = union(shared, of_both)
+    found = shared.subquery()
+    count = select(func.count(found.c.session_id.distinct()), func.min(found.c.session_id))
+    row = (await connection.execute(count)).one()
+    return row[0], row[1]
+
+
+async def messages(
+    connection: AsyncConnection, session_id: int, *, limit: int, after: int | None
+) -> Sequence[RowMapping]:
+    """What was said in a session, oldest first, from behind index `after`: rows of `chat_messages`."""
+    query = select(chat_messages).where(chat_messages.c.session_id == session_id)
+    if after is not None:
+        query = query.where(chat_messages.c.idx > after)
+    return (await connection.execute(query.order_by(chat_messages.c.idx).limit(limit))).mappings().all()
