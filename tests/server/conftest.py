@@ -20,6 +20,11 @@ from server.web import make_app
 
 from .fake_registry import FakeRegistry
 from .house import House, open_house
+from .postgres import cluster as cluster
+from .postgres import clusters as clusters
+from .postgres import database_url as database_url
+from .postgres import empty_database_url as empty_database_url
+from .postgres import sqlite_file as sqlite_file
 
 ADMIN = "admin-token-of-the-tests"
 GUEST = "guest-token-of-the-tests"
