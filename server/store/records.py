@@ -11,8 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
+from signalling import user_number
+
 if TYPE_CHECKING:
-    from signalling import CallRecord, Participant, Role, Session
+    from signalling import Participant, People, Role, Session
 
 JsonObject = Mapping[str, Any]
 
@@ -31,7 +33,7 @@ class SessionRecord:
     status: str
     "CREATED, INVITED, ACTIVE, PAUSED, RESOLVED or ABANDONED (conformance C13)."
     host: str | None
-    owner: str
+    owner: str | None
     created_at: int
     started_at: int | None
     ended_at: int | None
@@ -55,15 +57,16 @@ class SessionRecord:
     invitation_id: str | None
     user_data: str | None
     roles: Mapping[str, Role] = field(default_factory=dict, compare=False)
-    "Users who take part or took part -> what they may do; filled in by `History.session`, empty in lists."
+    "Users who take part, took part or have a role in the channel -> what they may do; empty in lists."
 
     @classmethod
-    def from_row(cls, row: Sequence[Any]) -> SessionRecord:
+    def from_row(cls, row: Sequence[Any], roles: Mapping[str, Role] | None = None) -> SessionRecord:
         """From the values of SESSION_COLUMNS, in their order."""
         session_id, *rest = row
         rest[_META] = None if rest[_META] is None else json.loads(rest[_META])
         rest[_HAD_RECORDING] = bool(rest[_HAD_RECORDING])
-        return cls(str(session_id), *rest)
+        values = (str(session_id), *rest, roles or {})
+        return cls(*values)
 
     def role_of(self, user: str) -> Role | None:
         """What `user` may do with this session; None for a stranger."""
@@ -90,12 +93,14 @@ class ParticipantRecord:
     left_at: int | None
     updated_at: int
     quality: JsonObject | None
+    "The counters of media.LegStats, once the media is over."
 
     @classmethod
     def from_row(cls, row: Sequence[Any]) -> ParticipantRecord:
         """From the values of PARTICIPANT_COLUMNS, in their order."""
         session_id, *rest, quality = row
-        return cls(str(session_id), *rest, None if quality is None else json.loads(quality))
+        values = (str(session_id), *rest, None if quality is None else json.loads(quality))
+        return cls(*values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +123,16 @@ class CallRow:
     hung_up_by: str | None
     codecs: str | None
     "Names, separated by commas: the caller's, then the callee's."
-    quality: JsonObject | None
+    quality: Sequence[JsonObject] | None
+    "Of each party whose media went through us: `participant`, its index, and the counters of media.LegStats."
     user_data: str | None
 
     @classmethod
     def from_row(cls, row: Sequence[Any]) -> CallRow:
         """From the values of CALL_COLUMNS, in their order."""
         session_id, *rest, quality, user_data = row
-        return cls(str(session_id), *rest, None if quality is None else json.loads(quality), user_data)
+        values = (str(session_id), *rest, None if quality is None else json.loads(quality), user_data)
+        return cls(*values)
 
 
 SESSION_COLUMNS = tuple(f.name for f in fields(SessionRecord) if f.name != "roles")
@@ -135,16 +142,151 @@ _META = SESSION_COLUMNS.index("meta") - 1
 _HAD_RECORDING = SESSION_COLUMNS.index("had_recording") - 1
 
 
+# From live sessions. The values are those of the columns, in their order: rows for the database as they are.
+
+
+def session_values(session: Session) -> tuple[Any, ...]:
+    """The row of a live or retained session as it is now."""
+    participants = session.participants
+    updated_at = session.updated_at
+    present = 0
+    stayed_s = 0.0
+    for participant in participants:
+        if participant.left_at is None:
+            present += 1
+            stayed_s += max(0.0, updated_at - participant.joined_at)
+        else:
+            stayed_s += participant.left_at - participant.joined_at
+    count = len(participants)
+    if count > 1:
+        count = len({participant.user for participant in participants})
+    channel = session.channel
+    return (
+        int(session.id),
+        session.tenant,
+        session.made_by,
+        session.kind,
+        session.name,
+        session.channel_id,
+        session.channel_name,
+        session.status,
+        session.host,
+        session.owner,
+        _ms(session.created_at),
+        _ms_or_none(session.started_at),
+        _ms_or_none(session.ended_at),
+        _ms(updated_at),
+        count,
+        present,
+        session.max_present,
+        _ms(stayed_s),
+        False,
+        session.client_id,
+        session.group_id,
+        session.parent_id,
+        None if channel is None else channel.image_url,
+        None if session.meta is None else encoded(session.meta),
+        _ms_or_none(session.paused_at),
+        session.paused_by,
+        session.end_cause,
+        session.invitation_id,
+        session.user_data,
+    )
+
+
+def participant_values(session: Session, participant: Participant, channel_id: str, people: People) -> tuple[Any, ...]:
+    """The row of one stay."""
+    user = people.get(session.tenant, participant.user)
+    number = user_number(session.tenant, participant.user) if user is None else user.number
+    stats = participant.stats
+    return (
+        int(session.id),
+        participant.index,
+        session.tenant,
+        channel_id,
+        participant.user,
+        number,
+        participant.user if user is None else user.handle,
+        participant.display_name,
+        participant.custom_id,
+        participant.preset,
+        participant.role,
+        _ms(participant.joined_at),
+        _ms_or_none(participant.left_at),
+        _ms(participant.joined_at if participant.left_at is None else participant.left_at),
+        None if stats is None else encoded(_counters(stats)),
+    )
+
+
+def call_values(session: Session, index: int) -> tuple[Any, ...]:
+    """The row of the call of that index."""
+    call = session.calls[index]
+    started_at = call.started_at.timestamp()
+    quality = None
+    if call.ended is not None and index == len(session.calls) - 1:
+        # A leg's participant keeps the counters of its last call.
+        quality = [
+            {"participant": participant.index, **_counters(participant.stats)}
+            for participant in session.participants
+            if participant.stats is not None
+        ]
+    return (
+        int(session.id),
+        index,
+        session.tenant,
+        call.caller,
+        call.callee,
+        call.caller_display_name,
+        call.trunk,
+        _ms(started_at),
+        None if call.answered is None else _ms(started_at + call.answered - call.began),
+        None if call.ended is None else _ms(started_at + call.ended - call.began),
+        call.talking_ms,
+        call.status,
+        call.reason,
+        call.hung_up_by,
+        ",".join(call.codecs) or None,
+        encoded(quality) if quality else None,
+        call.user_data,
+    )
+
+
 def session_record(session: Session) -> SessionRecord:
-    """A live or retained session as it is now."""
-    raise NotImplementedError
+    """A live or retained session as it is now, with the roles in it."""
+    roles: dict[str, Role] = {} if session.channel is None else dict(session.channel.roles)
+    for participant in session.participants:
+        role = session.role_of(participant.user)
+        if role is not None:
+            roles[participant.user] = role
+    return SessionRecord.from_row(session_values(session), roles)
 
 
-def participant_records(session: Session) -> list[ParticipantRecord]:
+def participant_records(session: Session, people: People) -> list[ParticipantRecord]:
     """All stays of a live or retained session, in the order of coming."""
-    raise NotImplementedError
+    channel_id = session.channel_id
+    return [
+        ParticipantRecord.from_row(participant_values(session, participant, channel_id, people))
+        for participant in session.participants
+    ]
 
 
 def call_rows(session: Session) -> list[CallRow]:
     """The calls of a live or retained session, in their order."""
-    raise NotImplementedError
+    return [CallRow.from_row(call_values(session, index)) for index in range(len(session.calls))]
+
+
+def encoded(value: object) -> str:
+    """JSON text as the database has it."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def _ms_or_none(seconds: float | None) -> int | None:
+    return None if seconds is None else round(seconds * 1000)
+
+
+def _counters(stats: Any) -> dict[str, Any]:
+    return {name: getattr(stats, name) for name in stats.__dataclass_fields__}

@@ -224,7 +224,7 @@ async def open_house(
     history: History = cast(Any, None)
     with suppress(NotImplementedError):
         writer = Writer(database, spool=folder / "spool")
-        writer.follow(registry.bus)
+        writer.follow(registry.bus, registry.people)
         history = History(registry, database, writer)
         await writer.start()
     services = Services(

@@ -1,0 +1,122 @@
+"""The SQL that the writer runs: made once by SQLAlchemy for each table, mode and choice of columns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
+from typing import Any, Literal, NamedTuple
+
+from sqlalchemy import BindParameter, Delete, Dialect, Insert, Table, Update, bindparam, delete, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from . import schema
+
+Mode = Literal["upsert", "insert", "delete"]
+
+
+class Run(NamedTuple):
+    """Rows of one table that one statement writes."""
+
+    table: str
+    mode: Mode
+    columns: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
+
+
+Batch = list[Run]
+"What one transaction writes, in this order."
+
+
+class Statements:
+    """Statements of one dialect for the driver's executemany."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._insert = postgresql.insert if dialect.name == "postgresql" else sqlite.insert
+        self._made: dict[tuple[str, Mode, tuple[str, ...]], tuple[str, Callable[[tuple[Any, ...]], Any] | None]] = {}
+
+    def prepared(self, run: Run) -> tuple[str, list[tuple[Any, ...]]]:
+        """The text, and the rows with their values in the order that it takes them."""
+        key = run[:3]
+        made = self._made.get(key)
+        if made is None:
+            made = self._made[key] = self._make(*key)
+        text, in_order = made
+        return text, run.rows if in_order is None else list(map(in_order, run.rows))
+
+    def _make(
+        self, name: str, mode: Mode, columns: tuple[str, ...]
+    ) -> tuple[str, Callable[[tuple[Any, ...]], Any] | None]:
+        compiled = self._statement(schema.metadata.tables[name], mode, columns).compile(dialect=self._dialect)
+        taken = compiled.positiontup
+        assert taken is not None
+        places = [columns.index(parameter.removeprefix(_OF)) for parameter in taken]
+        if places == list(range(len(columns))):
+            return str(compiled), None
+        return str(compiled), (itemgetter(*places) if len(places) > 1 else tuple)
+
+    def _statement(self, table: Table, mode: Mode, columns: tuple[str, ...]) -> Delete | Insert | Update:
+        if mode == "delete":
+            return delete(table).where(*(table.c[column] == _place(column) for column in columns))
+        keys = list(table.primary_key.columns.keys())
+        others = [column for column in columns if column not in keys]
+        if mode == "upsert" and not _is_whole(table, columns):
+            changed = update(table).where(*(table.c[key] == _place(key) for key in keys))
+            return changed.values({column: _place(column) for column in others})
+        statement = self._insert(table).values({column: _place(column) for column in columns})
+        if mode == "insert" or not others:
+            return statement.on_conflict_do_nothing()
+        return statement.on_conflict_do_update(
+            index_elements=keys, set_={column: statement.excluded[column] for column in others}
+        )
+
+
+_OF = "of_"
+"Begins the name of a parameter: one called like a column would be taken for that column's own."
+
+
+def _place(column: str) -> BindParameter[Any]:
+    return bindparam(_OF + column)
+
+
+def _is_whole(table: Table, columns: Sequence[str]) -> bool:
+    """Whether a row of these columns can be inserted."""
+    return all(
+        column.name in columns or column.nullable or column.server_default is not None for column in table.columns
+    )
+
+
+def check_columns(table: str, mode: Mode, columns: tuple[str, ...]) -> None:
+    """KeyError for an unknown table or column, and for a row that lacks what `mode` needs of it."""
+    known = schema.metadata.tables[table]
+    for column in columns:
+        if column not in known.c:
+            raise KeyError(f"{table} has no column {column}")
+    if not columns:
+        raise KeyError(f"an empty row for {table}")
+    if mode == "insert" and not _is_whole(known, columns):
+        raise KeyError(f"a new row for {table} without all that it must have")
+    keys = set(known.primary_key.columns.keys())
+    if mode == "upsert" and not keys <= set(columns):
+        raise KeyError(f"a row for {table} without its key")
+    if mode == "upsert" and keys == set(columns) and not _is_whole(known, columns):
+        raise KeyError(f"a row for {table} with nothing but its key")
+
+
+def row_values(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The values of a row as the database has them: what is JSON becomes text. TypeError for what no column holds."""
+    return tuple(map(_value, row.values()))
+
+
+_PLAIN = frozenset([str, int, float, bool, type(None)])
+
+
+def _value(value: object) -> object:
+    if type(value) in _PLAIN:
+        return value
+    if isinstance(value, (dict, list, tuple)):
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    if isinstance(value, str):
+        return str(value)  # of a class of its own, such as an enumeration
+    raise TypeError(f"no column holds a {type(value).__name__}")
