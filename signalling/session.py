@@ -32,7 +32,7 @@ from .events import (
     SessionUnpaused,
 )
 from .ids import MAX_INDEX, uuid_of_channel
-from .legs import Leg
+from .legs import Leg, MediaError
 from .participants import ChatMessage, Participant
 from .rooms import Channel, Role
 
@@ -327,6 +327,21 @@ class Session:
             payload=message.payload,
         )
         return message
+
+    def press(self, user: str, digits: str) -> None:
+        """Send DTMF digits to the phones of everybody else. SessionNotActive as `say`; WrongState when none takes them."""
+        self._must_be_active()
+        why = "there is no call"
+        heard = False
+        for leg in self.legs:
+            if leg.established is not None and (leg.participant is None or leg.participant.user != user):
+                try:
+                    leg.media.send_dtmf(digits)
+                    heard = True
+                except MediaError as error:
+                    why = str(error)
+        if not heard:
+            raise WrongState(why)
 
     def _must_be_active(self) -> None:
         if self.ended:
