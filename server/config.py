@@ -37,7 +37,7 @@ def load(path: Path, env: Mapping[str, str]) -> Config:
         config = Config.model_validate(raw)
     except ValidationError as error:
         raise ConfigError(_faults(error, raw, str(path), origins)) from error
-    if faults := [Fault(str(path), key, reason) for key, reason in _contradictions(config)]:
+    if faults := [Fault(str(path), key, reason) for key, reason in contradictions(config)]:
         raise ConfigError(faults)
     return config
 
@@ -54,7 +54,7 @@ def dev_config(*, host: str, http_port: int, sip_port: int, rtp_ports: str, toke
             for number in DEV_EXTENSIONS
         ],
         # As a digest, since a demo's token may be shorter than one in a file.
-        "tokens": [{"name": "dev", "token_sha256": sha256(token.encode()).hexdigest(), "role": "admin"}],
+        "tokens": [{"name": "dev", "token_sha256": sha256(token.encode()).hexdigest(), "role": "admin", "user": "dev"}],
     }
     options = {
         ("server", "host"): "--host",
@@ -66,7 +66,7 @@ def dev_config(*, host: str, http_port: int, sip_port: int, rtp_ports: str, toke
         config = Config.model_validate(raw)
     except ValidationError as error:
         raise ConfigError(_faults(error, raw, "ringway dev", options)) from error
-    if faults := [Fault("ringway dev", key, reason) for key, reason in _contradictions(config)]:
+    if faults := [Fault("ringway dev", key, reason) for key, reason in contradictions(config)]:
         raise ConfigError(faults)
     return config
 
@@ -177,7 +177,7 @@ def _did_you_mean(word: str, known: Any, show: Any = str) -> str:
     return f"; did you mean {show(close[0])}?" if close else ""
 
 
-def _contradictions(config: Config) -> list[tuple[str, str]]:
+def contradictions(config: Config) -> list[tuple[str, str]]:
     """Key and reason of what is wrong between parts that are each right."""
     found: list[tuple[str, str]] = []
     for table, key in (("extensions", "number"), ("trunks", "name"), ("tokens", "name")):
@@ -208,6 +208,13 @@ def _contradictions(config: Config) -> list[tuple[str, str]]:
         for at, extension in enumerate(config.extensions)
         if extension.number in config.services
     ]
+    taken: dict[tuple[str, str], str] = {}
+    for at, user in enumerate(config.users.people):
+        marks = [("id", user.id), ("email", (user.email or "").casefold()), ("phone", user.phone or "")]
+        for key, value in [*marks, *(("extensions", number) for number in user.extensions)]:
+            if value and (key, value) in taken:
+                found.append((f"users.people[{at}].{key}", f"{value} belongs to {taken[key, value]} already"))
+            taken[key, value] = user.id
     first, last = config.media.port_range
     for at, listen in enumerate(config.sip.listen):
         transport, _, port = split_listen(listen)

@@ -90,7 +90,17 @@ Network = Annotated[str, AfterValidator(_network)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Host = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)$")]
 Tenant = Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+TenantPath = Annotated[
+    str, Field(max_length=65, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}/[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$")
+]
 Id = Annotated[str, Field(min_length=1, max_length=256), Printable]
+TokenRole = Literal["admin", "token", "host", "member", "viewer"]
+"""admin: anything in its tenant, for any of its users. host, member, viewer: that role in every channel of its tenant.
+token: only what its user takes part in, and what it made itself."""
+ChannelRole = Literal["host", "member", "viewer"]
+TokenScope = Literal["sessions:read", "sessions:write", "events", "admin"]
+Claim = Annotated[str, Field(max_length=64), Printable]
+SAFE_URL = re.compile(r"https://|http://(localhost|127\.0\.0\.1|\[::1\])[:/]")
 Secret = Annotated[SecretStr, Field(min_length=1, max_length=256)]
 Url = Annotated[str, Field(max_length=512), Printable, AfterValidator(_http)]
 Sender = Annotated[str, Field(max_length=320), Printable, AfterValidator(_sender)]
@@ -274,14 +284,71 @@ class Token(Section):
     name: Name
     token: Annotated[SecretStr, Field(min_length=16, max_length=256)] | None = None
     token_sha256: Annotated[str, Field(pattern=r"^[0-9A-Fa-f]{64}$")] | None = None
-    role: Literal["admin", "token"] = "token"
+    role: TokenRole = "token"
+    tenant: TenantPath | None = None
+    "account/app; None: that of [server]."
+    user: Id | None = None
+    "Whom it acts for."
+    scopes: list[TokenScope] = []
+    "What it is good for; empty: all that its role allows."
+    channel_roles: dict[Id, ChannelRole] = {}
+    "Channel id -> role, beside what `role` says."
     allow: list[DialPattern] = []
+    "What it may dial through trunks."
 
     @model_validator(mode="after")
     def _one_secret(self) -> Token:
         if (self.token is None) == (self.token_sha256 is None):
             raise ValueError("give either token or token_sha256")
         return self
+
+
+class Claims(Section):
+    """Which claims of a JWT say what; an empty name: none does."""
+
+    user: Annotated[str, Field(min_length=1, max_length=64)] = "sub"
+    tenant: Claim = "tenant"
+    "account/app; without it a JWT is of the server's own."
+    scopes: Claim = "scope"
+    "A list, or a text with spaces between. A JWT without it may do all that its role allows."
+    role: Claim = "role"
+    "As a token's `role`; `token` without it."
+    roles: Claim = "roles"
+    "An object: channel id -> role."
+
+
+class Jwt(Section):
+    """Whose JWTs are taken: exactly one kind of key, and what they must say."""
+
+    issuer: Line | None = None
+    audience: Line | None = None
+    secret: Annotated[SecretStr, Field(min_length=32, max_length=1024)] | None = None
+    "HS256."
+    public_key: Annotated[str, Field(max_length=4096)] | None = None
+    "EdDSA: an Ed25519 or Ed448 public key in PEM."
+    jwks_url: Url | None = None
+    "A JWK set with keys for EdDSA, ES256 or RS256."
+    leeway_s: Annotated[int, Field(ge=0, le=300)] = 30
+    claims: Claims = Claims()
+
+    @model_validator(mode="after")
+    def _one_key(self) -> Jwt:
+        if [self.secret, self.public_key, self.jwks_url].count(None) != 2:
+            raise ValueError("give one of secret, public_key and jwks_url")
+        if self.public_key is not None and "PUBLIC KEY" not in self.public_key:
+            raise ValueError("public_key is a PEM block that begins with -----BEGIN PUBLIC KEY-----")
+        if self.jwks_url is not None and not SAFE_URL.match(self.jwks_url):
+            raise ValueError("jwks_url begins with https://, or http:// of this machine")
+        return self
+
+
+class Auth(Section):
+    """Who comes in besides the holders of [[tokens]]."""
+
+    open: list[Literal["callsession", "app_sessions"]] = []
+    """What clients without a token may use: all of /api/CallSession (G8); registering app sessions and writing their
+    logs (B26)."""
+    jwt: Jwt | None = None
 
 
 class Invitations(Section):
@@ -355,6 +422,7 @@ class Config(Section):
     twilio: Twilio = Twilio()
     smtp: Smtp = Smtp()
     tokens: list[Token] = []
+    auth: Auth = Auth()
 
     @model_validator(mode="after")
     def _configured(self) -> Config:
