@@ -164,6 +164,8 @@ class Inviting:
         invitation = self.invitations.get(str(result.payload.get("invitation")))
         if invitation is None or result.payload.get("sending") != invitation.sending:
             return
+        if invitation.status != "PENDING":
+            return  # there was nothing left to send
         noted = invitation.deliveries.get(result.payload["to"])
         if noted is None or noted.state == "FAILED":
             return  # a call that failed while it was noted as begun
@@ -293,11 +295,10 @@ class Inviting:
             return
         session.invited = False
         rung = session.id in self._ringing
-        if invitation.status == "PENDING" and not self.expired(invitation):
-            if rung or user == invitation.invitee.person_id:
-                invitation_user = invitation.invitee.person_id or user
-                self.invitations.accept(invitation, invitation_user, now=self._clock())
-                session.emit(InvitationAccepted, invitation=invitation.id, user=user)
+        person = invitation.invitee.person_id
+        if (rung or user == person) and invitation.status == "PENDING" and not self.expired(invitation):
+            self.invitations.accept(invitation, person or user, now=self._clock())
+            session.emit(InvitationAccepted, invitation=invitation.id, user=user)
 
     def _rang_off(self, session: Session, call: Mapping[str, Any]) -> None:
         """The call that carried an invitation is over: unanswered it has failed, answered it was the session."""

@@ -329,7 +329,7 @@ class Session:
         return message
 
     def press(self, user: str, digits: str) -> None:
-        """Send DTMF digits to the phones of everybody else. SessionNotActive as `say`; WrongState when none takes them."""
+        """Send DTMF digits to everybody else's phones. SessionNotActive as `say`; WrongState when none takes them."""
         self._must_be_active()
         why = "there is no call"
         heard = False
