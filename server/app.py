@@ -11,7 +11,7 @@ import secrets
 import signal
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 
 import structlog
@@ -25,6 +25,7 @@ from signalling import (
     InboundNumber,
     Limits,
     Pattern,
+    People,
     Principal,
     Registry,
     Route,
@@ -32,6 +33,7 @@ from signalling import (
     Switch,
     TrunkKeeper,
     TrunkLine,
+    User,
 )
 from sip import (
     CallCore,
@@ -50,6 +52,7 @@ from .api.pbx import PbxApi
 from .auth import Authenticator
 from .errors import ConfigError, Fault, StartError
 from .sections import Config, Trunk, split_listen
+from .sections import Extension as ExtensionSection
 from .tokens import TokenBook
 from .web import http_log, make_app
 
@@ -63,11 +66,17 @@ HTTP_SHUTDOWN_S = 2.0  # for requests in flight when the server stops
 class Ha1Book:
     """The credentials of the extensions, as digests for our one realm (signalling.CredentialStore)."""
 
-    def __init__(self, realm: str, passwords: Sequence[tuple[str, str]]) -> None:
+    def __init__(self, realm: str, extensions: Sequence[ExtensionSection]) -> None:
         self._realm = realm
+        self.set(extensions)
+
+    def set(self, extensions: Sequence[ExtensionSection]) -> None:
+        """From now on these extensions, and no others, have a password."""
         self._ha1 = {
-            (user, algorithm): credentials(user, realm, password, algorithm)
-            for user, password in passwords
+            (extension.number, algorithm): credentials(
+                extension.number, self._realm, extension.password.get_secret_value(), algorithm
+            )
+            for extension in extensions
             for algorithm in DIGEST_ALGORITHMS
         }
 
@@ -76,15 +85,55 @@ class Ha1Book:
         return self._ha1.get((user, algorithm)) if realm == self._realm else None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Parts:
     """What `build` made."""
 
     endpoint: SipEndpoint
     media: MediaEngine
     registry: Registry
-    keepers: tuple[TrunkKeeper, ...]
+    inbound: Inbound
+    passwords: Ha1Book
+    lines: dict[str, TrunkLine]
+    keepers: dict[str, TrunkKeeper]
     domain: str
+    started: bool = False
+    closing: set[asyncio.Task[None]] = field(default_factory=set)
+    "Trunks that were taken away and are leaving their registrars."
+
+    def apply(self, config: Config) -> None:
+        """Put other extensions, trunks, routes and numbers in force; calls that go on are not disturbed.
+
+        ConfigError as `trunks_of` says, and then nothing has changed.
+        """
+        trunks = trunks_of(config)
+        wanted = {trunk.name: trunk for trunk in trunks}
+        now = asyncio.get_running_loop().time
+        for name, line in list(self.lines.items()):
+            if wanted.get(name) != line.config:
+                del self.lines[name]
+                task = asyncio.get_running_loop().create_task(self.keepers.pop(name).close())
+                self.closing.add(task)
+                task.add_done_callback(self.closing.discard)
+        for trunk in trunks:
+            if trunk.name not in self.lines:
+                line = self.lines[trunk.name] = TrunkLine(trunk, now())
+                keeper = self.keepers[trunk.name] = TrunkKeeper(line, self.endpoint)
+                if self.started:
+                    keeper.start()
+        self.passwords.set(config.extensions)
+        self.registry.switch.plan = dial_plan(config, lambda name: self.lines[name].unusable(now()))
+        self.inbound.set_trunks(trunks, trunk_principals(config))
+
+    def start(self) -> None:
+        """Trunks register and are watched."""
+        self.started = True
+        for keeper in self.keepers.values():
+            keeper.start()
+
+    async def leave_trunks(self) -> None:
+        """No longer registered anywhere; bounded."""
+        await asyncio.gather(*(keeper.close() for keeper in self.keepers.values()), *self.closing)
 
 
 def build(config: Config) -> Parts:
@@ -115,20 +164,17 @@ def build(config: Config) -> Parts:
             retained_s=config.limits.retention_s,
             retry_after_s=config.limits.retry_after_s,
         ),
+        tenant=tenant_of(config),
+        people=people_of(config),
     )
     registry = Registry(switch)
-    stack.user = Inbound(
+    passwords = Ha1Book(domain, config.extensions)
+    inbound = stack.user = Inbound(
         registry,
         digest=DigestServer(domain, secrets.token_bytes(32), algorithms=DIGEST_ALGORITHMS),
-        credentials=Ha1Book(
-            domain,
-            [(extension.number, extension.password.get_secret_value()) for extension in config.extensions],
-        ),
+        credentials=passwords,
         trunks=trunks,
-        trunk_principals={
-            trunk.name: Principal(trunk.name, "trunk", tuple(map(Pattern.parse, trunk.allow)))
-            for trunk in config.trunks
-        },
+        trunk_principals=trunk_principals(config),
     )
     endpoint.add_core(calls)
     endpoint.add_core(registrar)
@@ -137,10 +183,45 @@ def build(config: Config) -> Parts:
         registrar.flow_closed(flow)
 
     endpoint.on_flow_lost(forget_flow)
-    return Parts(endpoint, media, registry, tuple(TrunkKeeper(line, endpoint) for line in lines.values()), domain)
+    keepers = {name: TrunkKeeper(line, endpoint) for name, line in lines.items()}
+    return Parts(endpoint, media, registry, inbound, passwords, lines, keepers, domain)
 
 
 # From configuration to the parts' own.
+
+
+def tenant_of(config: Config) -> str:
+    """account/app of the phones and trunks."""
+    return f"{config.server.account}/{config.server.app}"
+
+
+def people_of(config: Config) -> People:
+    """The directory, with the users that the configuration names."""
+    people = People(strict=config.users.strict)
+    people.restore(
+        User(
+            tenant_of(config),
+            user.id,
+            people.number_of(tenant_of(config), user.id),
+            user.handle or user.id,
+            user.display_name,
+            user.image_url,
+            user.email,
+            user.phone,
+            tuple(user.extensions),
+        )
+        for user in config.users.people
+    )
+    return people
+
+
+def trunk_principals(config: Config) -> dict[str, Principal]:
+    """What calls that come in through each trunk may do."""
+    tenant = tenant_of(config)
+    return {
+        trunk.name: Principal(trunk.name, "trunk", tuple(map(Pattern.parse, trunk.allow)), tenant=tenant)
+        for trunk in config.trunks
+    }
 
 
 def domain_of(config: Config) -> str:
@@ -268,8 +349,7 @@ class Server:
         except StartError:
             await self.stop()
             raise
-        for keeper in parts.keepers:
-            keeper.start()
+        parts.start()
         self._why_not_ready = None
 
     async def _listen_sip(self, parts: Parts) -> None:
@@ -307,8 +387,7 @@ class Server:
         if parts is None:
             return
         await parts.registry.close()
-        if parts.keepers:
-            await asyncio.gather(*(keeper.close() for keeper in parts.keepers))
+        await parts.leave_trunks()
         if self._runner is not None:
             await self._runner.cleanup()
         await parts.endpoint.close()

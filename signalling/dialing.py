@@ -231,8 +231,8 @@ class Dialling:
         if stage.extension is not None and self._switch.at_limit(stage.extension):
             raise DialFailed(486, "Busy Here", retryable=False)
         if stage.trunk is not None:
-            line = self._switch.lines[stage.trunk.name]
-            refused = line.take(self._switch.sip.now())
+            line = self._switch.lines.get(stage.trunk.name)
+            refused = "it was taken away" if line is None else line.take(self._switch.sip.now())
             if refused is not None:
                 raise DialFailed(503, f"trunk {stage.trunk.name}: {refused}", retryable=True)
         try:

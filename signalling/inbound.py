@@ -97,8 +97,12 @@ class Inbound:
         self._switch = registry.switch
         self._digest = digest
         self._credentials = credentials
+        self.set_trunks(trunks, trunk_principals or {})
+
+    def set_trunks(self, trunks: Sequence[TrunkConfig], principals: Mapping[str, Principal]) -> None:
+        """Take calls from the addresses of these trunks, each with what it may do, and of no others."""
         self._trunks = tuple(trunks)
-        self._trunk_principals = dict(trunk_principals or {})
+        self._trunk_principals = dict(principals)
 
     # StackUser.
 
@@ -149,7 +153,7 @@ class Inbound:
         extension = self._switch.plan.extensions.get(user)
         if extension is None:
             raise Refused(403, "No such extension")
-        return Principal(user, "extension", extension.patterns)
+        return Principal(user, "extension", extension.patterns, tenant=self._switch.tenant)
 
     # REGISTER.
 

@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from server import app, config
+from server import app, sections
 from server.app import Server
 from server.sections import Config
 from server.errors import ConfigError, StartError
@@ -237,7 +237,7 @@ def test_media_is_told_where_others_reach_it() -> None:
 
 
 def test_credentials_are_for_our_realm_alone() -> None:
-    book = app.Ha1Book("pbx", [("1001", "secret")])
+    book = app.Ha1Book("pbx", [sections.Extension.model_validate({"number": "1001", "password": "secret"})])
     assert book.ha1("1001", "pbx", "MD5") == "fcc7882872e74678a138d179252ce3f0"
     assert book.ha1("1001", "other", "MD5") is None
     assert book.ha1("1002", "pbx", "SHA-256") is None
@@ -247,4 +247,4 @@ def test_credentials_are_for_our_realm_alone() -> None:
 def test_a_number_may_lead_to_a_service_by_name() -> None:
     plan = app.dial_plan(settings(numbers=[{"number": "49309", "to": "tone"}]), lambda _name: None)
     assert plan.services["tone"] == "tone"
-    assert config.SERVICES == {"600": "echo", "601": "tone"}
+    assert sections.SERVICES == {"600": "echo", "601": "tone"}

@@ -267,3 +267,25 @@ def test_listen_addresses(text: str, parts: tuple[str, str, int]) -> None:
 def test_bad_listen_addresses(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         sections.split_listen(text)
+
+
+def test_users_share_neither_ids_nor_extensions(file: Path) -> None:
+    text = """
+[[users.people]]
+id = "alice"
+extensions = ["1001"]
+email = "Alice@example.org"
+[[users.people]]
+id = "alice"
+[[users.people]]
+id = "bob"
+extensions = ["1001"]
+email = "alice@example.org"
+"""
+    with pytest.raises(ConfigError) as caught:
+        load(file, text)
+    assert [str(fault).partition(": ")[2] for fault in caught.value.faults] == [
+        "users.people[1].id: alice belongs to alice already",
+        "users.people[2].email: alice@example.org belongs to alice already",
+        "users.people[2].extensions: 1001 belongs to alice already",
+    ]
