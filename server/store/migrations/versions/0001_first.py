@@ -62,6 +62,7 @@ def _sessions() -> None:
     op.create_index("ix_sessions_minutes", "sessions", ["tenant", "participant_ms", "id"])
     op.create_index("ix_sessions_name", "sessions", ["tenant", "name", "created_at", "id"])
     op.create_index("ix_sessions_owner", "sessions", ["tenant", "owner", "id"])
+    op.create_index("ix_sessions_presence", "sessions", ["tenant", "participants_count", "id"])
     op.create_index(
         "ix_sessions_recorded",
         "sessions",
@@ -69,7 +70,6 @@ def _sessions() -> None:
         sqlite_where=sa.text("had_recording"),
         postgresql_where=sa.text("had_recording"),
     )
-    op.create_index("ix_sessions_presence", "sessions", ["tenant", "participants_count", "id"])
     op.create_index("ix_sessions_started", "sessions", ["tenant", "started_at", "id"])
 
 
