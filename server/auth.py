@@ -7,15 +7,18 @@ the session or channel, so the operation calls `require` once it has it.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from joserfc.errors import JoseError
+
 from signalling import Principal, Role
 
-from .errors import ApiError
-from .tokens import TokenBook
+from .errors import ApiError, ConfigError, Fault
+from .jwt import InvalidToken, JwtVerifier
+from .sections import Auth
+from .tokens import TokenBook, digest_of
 
 MAX_TOKEN = 4096  # characters; longer than any API key or JWT in order, short enough to hash at every request
 Level = Literal["open", "user", "viewer", "member", "host", "admin"]
@@ -205,16 +208,21 @@ def not_found(code: str = "NOT_FOUND", message: str = "there is no such thing") 
 
 
 class Authenticator:
-    """Finds out who sends a request."""
+    """Finds out who sends a request: by an API key, or by a JWT where the configuration takes them."""
 
-    def __init__(self, book: TokenBook) -> None:
+    def __init__(self, book: TokenBook, jwt: JwtVerifier | None = None) -> None:
         self.book = book
+        self._jwt = jwt
 
     def known(self, authorization: str | None) -> Principal | None:
-        """Who sends this header, when that can be said at once."""
+        """Who sends this header, when that can be said at once: the way of nearly every request."""
         if authorization is None or not authorization.startswith("Bearer ") or len(authorization) > MAX_TOKEN:
             return None
-        return self.book.principal(hashlib.sha256(authorization[7:].encode("utf-8", "surrogateescape")).digest())
+        digest = digest_of(authorization[7:])
+        principal = self.book.principal(digest)
+        if principal is None and self._jwt is not None:
+            principal = self._jwt.known(digest)
+        return principal
 
     async def authenticate(self, authorization: str | None) -> Principal:
         """Who sends this header (RFC 6750 §2.1); ApiError 401 with a challenge when nobody known does."""
@@ -222,13 +230,41 @@ class Authenticator:
             raise _unauthorized("a bearer token is needed", 'Bearer realm="ringway"')
         scheme, _, token = authorization.partition(" ")
         token = token.strip(" ")
-        if scheme.lower() != "bearer" or not token or len(token) > MAX_TOKEN:
+        if scheme.lower() != "bearer" or not token or len(authorization) > MAX_TOKEN:
             raise _unauthorized("a bearer token is needed", 'Bearer realm="ringway", error="invalid_request"')
         principal = self.known(f"Bearer {token}")
-        if principal is None:
-            raise _unauthorized("the token is not valid", 'Bearer realm="ringway", error="invalid_token"')
-        return principal
+        if principal is not None:
+            return principal
+        reason = "the token is not valid"
+        if self._jwt is not None and token.count(".") == 2 and token.isascii():
+            try:
+                return await self._jwt.verify(token, digest_of(token))
+            except InvalidToken as error:
+                reason = str(error)
+        raise _unauthorized(reason, 'Bearer realm="ringway", error="invalid_token"')
 
 
 def _unauthorized(message: str, challenge: str) -> ApiError:
     return ApiError(401, "UNAUTHORIZED", message, headers={"WWW-Authenticate": challenge})
+
+
+OPENED: Mapping[str, frozenset[str]] = {
+    "callsession": frozenset(name for name in PERMISSIONS if name.startswith("callsession.")),
+    "app_sessions": frozenset({"channels.app-session.create", "channels.app-session.log"}),
+}
+"What each word of `[auth] open` lets clients without a token use."
+
+
+def authenticator(config: Auth, book: TokenBook, *, tenant: str) -> Authenticator:
+    """As the configuration says. ConfigError for a key that is none."""
+    if config.jwt is None:
+        return Authenticator(book)
+    try:
+        return Authenticator(book, JwtVerifier(config.jwt, tenant=tenant))
+    except (JoseError, ValueError) as error:
+        raise ConfigError([Fault("configuration", "auth.jwt", f"the key cannot be read: {error}")]) from error
+
+
+def opened(config: Auth) -> frozenset[str]:
+    """The keys of PERMISSIONS that need no token, for make_app."""
+    return frozenset().union(*(OPENED[name] for name in config.open))

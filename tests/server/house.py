@@ -19,11 +19,11 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from server.auth import Authenticator
 from server.dialects import Services, dialects_of
-from server.sections import Config
+from server.sections import Config, TokenRole
 from server.store.database import Database
 from server.store.history import History
 from server.store.writer import Writer
-from server.tokens import TokenBook, TokenRole
+from server.tokens import TokenBook
 from server.web import make_app
 from signalling import DialPlan, Extension, Inbound, Pattern, Registry, Session, Switch
 from sip import CallCore, DigestServer, Registrar, SipStack
