@@ -49,7 +49,7 @@ from sip import (
 
 from .api.debug import DebugApi
 from .api.pbx import PbxApi
-from .auth import Authenticator
+from .auth import authenticator, opened
 from .errors import ConfigError, Fault, StartError
 from .sections import Config, Trunk, split_listen
 from .sections import Extension as ExtensionSection
@@ -362,14 +362,17 @@ class Server:
 
     async def _listen_http(self, parts: Parts) -> None:
         server = self.config.server
+        tenant = tenant_of(self.config)
         app = make_app(
             [
                 PbxApi(parts.registry, clock=asyncio.get_running_loop().time).dialect(),
                 DebugApi(lambda: {**parts.registry.counts(), "tasks": len(asyncio.all_tasks())}).dialect(),
             ],
-            tokens=Authenticator(TokenBook(self.config.tokens)),
+            tokens=authenticator(self.config.auth, TokenBook(self.config.tokens, tenant=tenant), tenant=tenant),
             why_not_ready=lambda: self._why_not_ready,
             cors_origins=server.cors_origins,
+            opened=opened(self.config.auth),
+            tenant=tenant,
         )
         self._runner = web.AppRunner(app, access_log=None, logger=http_log, shutdown_timeout=HTTP_SHUTDOWN_S)
         await self._runner.setup()
