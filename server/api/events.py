@@ -8,9 +8,9 @@ from typing import Annotated, Any
 from aiohttp import hdrs, web
 from pydantic import BaseModel, Field
 
-from signalling import session_id_of
+from signalling import SignallingError, session_id_of
 
-from ..auth import Authenticator, not_found
+from ..auth import Authenticator, forbidden
 from ..errors import ApiError, bad_request
 from ..events import HEARTBEAT_S, STALL_S, Feed, Filter, Listener, encode, kinds_of, position_of
 from ..store.database import Database
@@ -119,7 +119,9 @@ class EventsApi:
         chunked = call.request.version >= (1, 1)
         listener = self._feed.admit(call.principal, wanted, sees_all=call.sees_all, chunked=chunked)
         try:
-            return await self._serve(call, listener, after, catch_up=last is not None)
+            if after < self._feed.lost_to:
+                await self._writer.settled()  # a database that is down is told by a status, while there is one to tell
+            return await self._serve(call, listener, after)
         finally:
             self._feed.leave(listener)
 
@@ -159,12 +161,12 @@ class EventsApi:
             session_id = session_id_of(query.session)
             record = None if session_id is None else await self._history.session(session_id)
             if call.role_in(call.found(record, message="there is no such session")) is None:
-                raise not_found(message="there is no such session")
+                raise forbidden("the token has no role in the session")
         return Filter(session_id, query.channel, kinds, prefixes)
 
     # The stream.
 
-    async def _serve(self, call: Call, listener: Listener, after: int, *, catch_up: bool) -> web.StreamResponse:
+    async def _serve(self, call: Call, listener: Listener, after: int) -> web.StreamResponse:
         response = web.StreamResponse(
             headers={
                 hdrs.CONTENT_TYPE: "text/event-stream; charset=utf-8",
@@ -181,9 +183,7 @@ class EventsApi:
             transport = call.request.transport
             if transport is None:
                 return response
-            if catch_up:
-                after = await self._catch_up(call, listener, response, after)
-            while not self._feed.go_live(listener, after, transport):
+            while not (listener.ended.done() or self._feed.go_live(listener, after, transport)):
                 after = await self._catch_up(call, listener, response, after)
             await self._until_ended(call, listener)
             if not transport.is_closing():
@@ -191,14 +191,12 @@ class EventsApi:
                     await response.write_eof()
         except (ConnectionError, TimeoutError):
             self._break_off(call)  # the client is gone, or has stopped reading
-        except ApiError:
+        except SignallingError:
             self._break_off(call)  # the head has gone out: the client comes back with the last id it saw
         return response
 
     async def _catch_up(self, call: Call, listener: Listener, response: web.StreamResponse, after: int) -> int:
         """Send what the database has behind `after`; up to which position that was."""
-        if after >= self._feed.lost_to:
-            return after
         upto = self._feed.newest
         wanted = _stored(call, listener.wanted)
         await self._writer.settled()

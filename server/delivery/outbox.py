@@ -199,13 +199,15 @@ class Outbox:
         found = await stored.delivery(self._database, tenant, id)
         if found is None:
             return False
-        if found.state == "pending":
-            self.stir(found.kind, found.lane, found.target, now=True)
-            return True
-        again = replace(found, state="pending", attempts=0, next_at=int(self._clock() * 1000), delivered_at=None)
-        self._writer.write("outbox", again.row(), "upsert")
-        self.stir(found.kind, found.lane, found.target, now=True)
+        self.again(found)
         return True
+
+    def again(self, found: Delivery) -> None:
+        """Try one that was just read again, as `redeliver` does."""
+        if found.state != "pending":
+            again = replace(found, state="pending", attempts=0, next_at=int(self._clock() * 1000), delivered_at=None)
+            self._writer.write("outbox", again.outcome())
+        self.stir(found.kind, found.lane, found.target, now=True)
 
     async def start(self) -> None:
         """Begin to deliver, first what is still pending in the database."""
@@ -310,7 +312,7 @@ class Outbox:
                     rest_until = self._clock() + NO_DELIVERER_S
                     break
                 done = await self._attempt(kind, row)
-                self._writer.write("outbox", done.row(), "upsert")
+                self._writer.write("outbox", done.outcome())
                 _tell(kind, done)
                 if done.state == "pending":
                     rest_until = (done.next_at or 0) / 1000

@@ -36,9 +36,16 @@ class Delivery:
     delivered_at: int | None
     last_error: str | None
 
-    def row(self) -> dict[str, Any]:
-        """The columns as the writer takes them."""
-        return {**{name: getattr(self, name) for name in COLUMNS}, "payload": json.dumps(self.payload)}
+    def outcome(self) -> dict[str, Any]:
+        """The key, and the columns that an attempt changes, as the writer takes them."""
+        return {
+            "id": self.id,
+            "state": self.state,
+            "attempts": self.attempts,
+            "next_at": self.next_at,
+            "delivered_at": self.delivered_at,
+            "last_error": self.last_error,
+        }
 
 
 COLUMNS = tuple(Delivery.__dataclass_fields__)

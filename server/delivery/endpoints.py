@@ -1,0 +1,189 @@
+"""Where webhooks go: the endpoints of each tenant, in memory, and which events each of them wants."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol
+from urllib.parse import urlsplit
+
+from ..errors import ApiError, bad_request
+from ..events import Filter, kinds_of
+from .forms import FORMS, KIND_OF_MEETING_EVENT
+
+Format = Literal["ringway", "horn", "realtimekit"]
+
+MAX_ENDPOINTS = 100  # of a tenant; each event is looked at for each of them
+MAX_URL = 2048
+MIN_SECRET, MAX_SECRET = 16, 256
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One address that events are sent to."""
+
+    id: str
+    tenant: str
+    url: str
+    secret: str
+    kinds: tuple[str, ...]
+    "As they were given; empty: all."
+    format: Format
+    active: bool
+    created_at: int
+    "ms since the epoch."
+    wanted: Filter
+
+    def wants(self, kind: str) -> bool:
+        """Whether an event of this kind goes there."""
+        return self.active and kind in FORMS[self.format].kinds and self.wanted.wants_kind(kind)
+
+    def row(self) -> dict[str, Any]:
+        """The columns of `webhooks`."""
+        return {
+            "id": self.id,
+            "tenant": self.tenant,
+            "url": self.url,
+            "secret": self.secret,
+            "kinds": json.dumps(self.kinds),
+            "format": self.format,
+            "active": self.active,
+            "created_at": self.created_at,
+        }
+
+
+class Rows(Protocol):
+    """What the endpoints need of the batching writer."""
+
+    def write(self, table: str, row: Mapping[str, Any], mode: Literal["upsert", "insert", "delete"] = ...) -> None:
+        """Take a row for the next flush."""
+
+
+class Endpoints:
+    """All endpoints. Changes are written through the writer and hold at once."""
+
+    def __init__(self, writer: Rows, *, clock: Callable[[], float]) -> None:
+        """`clock`: seconds since the epoch."""
+        self._writer = writer
+        self._clock = clock
+        self._of_tenant: dict[str, dict[str, Endpoint]] = {}
+
+    def restore(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Take endpoints that are stored already."""
+        for row in rows:
+            kinds = tuple(json.loads(row["kinds"] or "[]"))
+            fields = {**row, "kinds": kinds, "active": bool(row["active"]), "wanted": _filter(kinds, known=True)}
+            self._keep(Endpoint(**fields))
+
+    def create(
+        self, tenant: str, url: str, *, secret: str | None = None, kinds: Iterable[str] = (), format: Format = "ringway"
+    ) -> Endpoint:
+        """A new endpoint, with a secret of ours unless one is given. ApiError 400, or 409 when there are too many."""
+        if len(self._of_tenant.get(tenant, ())) >= MAX_ENDPOINTS:
+            raise ApiError(409, "TOO_MANY_WEBHOOKS", f"{MAX_ENDPOINTS} webhooks are the limit")
+        kinds = tuple(kinds)
+        endpoint = Endpoint(
+            f"wh_{secrets.token_hex(8)}",
+            tenant,
+            checked_url(url),
+            secret or new_secret(),
+            kinds,
+            format,
+            True,
+            int(self._clock() * 1000),
+            _filter(kinds),
+        )
+        self._write(endpoint)
+        return endpoint
+
+    def change(
+        self,
+        endpoint: Endpoint,
+        *,
+        url: str | None = None,
+        secret: str | None = None,
+        kinds: Iterable[str] | None = None,
+        format: Format | None = None,
+        active: bool | None = None,
+    ) -> Endpoint:
+        """The endpoint with what is not None in the place of what it had. ApiError 400."""
+        changed = endpoint
+        if url is not None:
+            changed = replace(changed, url=checked_url(url))
+        if secret is not None:
+            changed = replace(changed, secret=secret)
+        if kinds is not None:
+            given = tuple(kinds)
+            changed = replace(changed, kinds=given, wanted=_filter(given))
+        if format is not None:
+            changed = replace(changed, format=format)
+        if active is not None:
+            changed = replace(changed, active=active)
+        self._write(changed)
+        return changed
+
+    def remove(self, endpoint: Endpoint) -> None:
+        """Forget it; what is under way to it is given up."""
+        self._of_tenant[endpoint.tenant].pop(endpoint.id, None)
+        self._writer.write("webhooks", {"id": endpoint.id}, "delete")
+
+    def get(self, tenant: str, endpoint_id: str) -> Endpoint | None:
+        """The endpoint of that id."""
+        return self._of_tenant.get(tenant, {}).get(endpoint_id)
+
+    def of(self, tenant: str) -> list[Endpoint]:
+        """All of a tenant, oldest first."""
+        return list(self._of_tenant.get(tenant, {}).values())
+
+    def wanting(self, tenant: str, kind: str) -> list[Endpoint]:
+        """Those that an event goes to."""
+        of_tenant = self._of_tenant.get(tenant)
+        return [endpoint for endpoint in of_tenant.values() if endpoint.wants(kind)] if of_tenant else []
+
+    def _write(self, endpoint: Endpoint) -> None:
+        self._keep(endpoint)
+        self._writer.write("webhooks", endpoint.row())
+
+    def _keep(self, endpoint: Endpoint) -> None:
+        self._of_tenant.setdefault(endpoint.tenant, {})[endpoint.id] = endpoint
+
+
+def new_secret() -> str:
+    """256 bits, in characters that survive any configuration file."""
+    return f"whsec_{secrets.token_urlsafe(32)}"
+
+
+def checked_url(url: str) -> str:
+    """`url` itself; ApiError 400 unless it is http or https, with a host and without a user."""
+    try:
+        parts = urlsplit(url)
+        port_fits = parts.port is None or parts.port > 0
+    except ValueError:
+        raise bad_request("url: not a URL") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or not port_fits or len(url) > MAX_URL:
+        raise bad_request("url: give an http or https URL")
+    if parts.username is not None or parts.password is not None:
+        raise bad_request("url: a user does not belong here; requests are signed")
+    if parts.fragment or not url.isascii() or " " in url:
+        raise bad_request("url: percent-encode what is not ASCII, and leave the fragment away")
+    return url
+
+
+def _filter(kinds: tuple[str, ...], *, known: bool = False) -> Filter:
+    """ApiError 400 for a kind that is none; with `known` it is passed over, as one of an older version."""
+    ours: list[str] = []
+    for kind in kinds:
+        name = KIND_OF_MEETING_EVENT.get(kind, kind)
+        try:
+            kinds_of([name])
+        except ApiError:
+            if not known:
+                raise
+            continue
+        ours.append(name)
+    if kinds and not ours:
+        return Filter(kinds=frozenset(kinds))
+    exact, prefixes = kinds_of(ours)
+    return Filter(kinds=exact, prefixes=prefixes)
