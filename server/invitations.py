@@ -167,8 +167,8 @@ class Inviting:
         if invitation.status != "PENDING":
             return  # there was nothing left to send
         noted = invitation.deliveries.get(result.payload["to"])
-        if noted is None or noted.state == "FAILED":
-            return  # a call that failed while it was noted as begun
+        if noted is None or (noted.by == "ring" and noted.state == "FAILED"):
+            return  # the call failed while it was noted as begun
         if result.state == "delivered":
             self._note(invitation, noted, "SENT")
             self._session(invitation).emit(InvitationSent, invitation=invitation.id, by=noted.by)
@@ -187,6 +187,7 @@ class Inviting:
 
     def rings(self, invitation: Invitation, session: Session) -> None:
         """The newest call of `session` carries the invitation: who answers it accepts."""
+        self._note(invitation, Delivery("phone", "ring"), "PENDING")
         self._ringing[session.id] = (invitation, len(session.calls) - 1)
 
     # Life.
