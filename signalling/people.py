@@ -78,9 +78,13 @@ class People:
             return user
         if self.strict:
             raise UnknownUser(f"there is no user {user_id!r}")
+        return self.put(replace(self.draft(tenant, user_id), display_name=display_name))
+
+    def draft(self, tenant: str, user_id: str) -> User:
+        """A new user of that id, to be put once the rest is known. LimitReached."""
         if len(self._users) >= self._limit:
             raise LimitReached(f"{self._limit} users are the limit")
-        return self.put(User(tenant, user_id, 0, user_id, display_name=display_name, created_at=self._clock()))
+        return User(tenant, user_id, 0, user_id, created_at=self._clock())
 
     def put(self, user: User) -> User:
         """Add `user`, or replace the one of its id; returns what is kept, for a number of 0 becomes a free one.
