@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from signalling import Registry
 
+from .api.callsession import CallSessionApi
+from .api.channels import ChannelsApi
 from .api.debug import DebugApi
 from .api.openapi import Dialect
 from .api.pbx import PbxApi
@@ -35,7 +37,17 @@ class Services:
 
 def dialects_of(services: Services) -> list[Dialect]:
     """Every dialect, ready for `make_app`."""
+    registry, history, database, writer = services.registry, services.history, services.database, services.writer
     return [
+        CallSessionApi(registry, history, legacy_status=services.config.api.legacy_status).dialect(),
+        ChannelsApi(registry, history, database, writer).dialect(),
         PbxApi(services.registry, clock=services.clock).dialect(),
         DebugApi(services.counts).dialect(),
     ]
+
+
+def opened_by(config: Config) -> frozenset[str]:
+    """Permissions that the configuration gives to clients without a token."""
+    if config.api.open_app_sessions:
+        return frozenset({"channels.app-session.create", "channels.app-session.log"})
+    return frozenset()

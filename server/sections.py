@@ -351,6 +351,21 @@ class Auth(Section):
     jwt: Jwt | None = None
 
 
+class Api(Section):
+    """What the documents of the dialects leave to whoever runs the server."""
+
+    legacy_status: bool = False
+    "CallSession: what is refused is answered with 200 and `error`, as the original does."
+    open_app_sessions: bool = False
+    "Channel dialect: app sessions are registered, and their logs taken, without a token."
+    app_session_logs: Annotated[int, Field(ge=1, le=100_000)] = 10_000
+    "Entries of one app session."
+    app_session_log_length: Annotated[int, Field(ge=1, le=60_000)] = 16_384
+    "Characters of one entry."
+    app_session_size: Annotated[int, Field(ge=1, le=1 << 30)] = 4 << 20
+    "Bytes of all entries of one app session."
+
+
 class Invitations(Section):
     """Who is told of an invitation, and where its link leads."""
 
@@ -417,6 +432,7 @@ class Config(Section):
     routes: list[Route] = []
     numbers: list[InboundNumber] = []
     users: Users = Users()
+    api: Api = Api()
     invitations: Invitations = Invitations()
     resend: Resend = Resend()
     twilio: Twilio = Twilio()

@@ -18,7 +18,7 @@ from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient, TestServer
 
 from server.auth import Authenticator
-from server.dialects import Services, dialects_of
+from server.dialects import Services, dialects_of, opened_by
 from server.sections import Config, TokenRole
 from server.store.database import Database
 from server.store.history import History
@@ -237,6 +237,7 @@ async def open_house(
         clock=asyncio.get_running_loop().time,
         counts=registry.counts,
     )
+    app.setdefault("opened", opened_by(services.config))
     application = make_app(dialects_of(services), tokens=Authenticator(book), why_not_ready=lambda: None, **app)
     try:
         async with TestClient(TestServer(application)) as client:
