@@ -31,6 +31,7 @@ from signalling import (
 
 from .store.database import Database
 from .store.history import History
+from .store.queries.reading import reading
 from .store.queries.realtimekit import (
     CHAT_PAGE,
     StoredMessage,
@@ -39,6 +40,7 @@ from .store.queries.realtimekit import (
     chat_page,
     sentence_count,
     sentences_of,
+    setting,
     summary_of,
 )
 from .store.records import SessionRecord
@@ -93,7 +95,7 @@ class Artefacts:
         await self._writer.settled()
         after = -1
         while True:
-            async with self._database.connect() as connection:
+            async with reading(self._database) as connection:
                 page = await chat_page(connection, session_id, after)
             if page:
                 yield page
@@ -104,7 +106,7 @@ class Artefacts:
     async def transcript(self, session_id: str) -> list[StoredSentence]:
         """The transcript in the order of time; empty when there is none."""
         await self._writer.settled()
-        async with self._database.connect() as connection:
+        async with reading(self._database) as connection:
             return await sentences_of(connection, session_id)
 
     async def has_transcript(self, session_id: str) -> bool:
@@ -114,12 +116,20 @@ class Artefacts:
     async def summary(self, session_id: str) -> StoredSummary | None:
         """The summary, also one that is not finished; None when nobody asked for one."""
         await self._writer.settled()
-        async with self._database.connect() as connection:
+        async with reading(self._database) as connection:
             return await summary_of(connection, session_id)
+
+    async def secret(self, name: str, fresh: str) -> str:
+        """The setting of that name, which is `fresh` from now on if there is none."""
+        self._writer.write("settings", {"name": name, "value": fresh}, "insert")
+        await self._writer.settled()
+        async with reading(self._database) as connection:
+            kept = await setting(connection, name)
+        return fresh if kept is None else kept
 
     async def _sentences(self, session_id: str) -> int:
         await self._writer.settled()
-        async with self._database.connect() as connection:
+        async with reading(self._database) as connection:
             return await sentence_count(connection, session_id)
 
     # Writing.

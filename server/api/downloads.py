@@ -7,7 +7,8 @@ costs one piece of memory.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import secrets
+from collections.abc import AsyncIterator, Callable
 from typing import Annotated, get_args
 
 from aiohttp import web
@@ -17,12 +18,14 @@ from signalling import SignallingError, session_id_of, uuid_of_peer, uuid_of_ses
 
 from ..artefacts import Artefacts
 from ..errors import ApiError
-from .links import Link, Links
+from .gate import TAG
+from .links import KEY_BYTES, LIFETIME_S, Link, Links
 from .openapi import Bound, Call, operation, operations_of
 from .session_files import CHAT_HEADER, NOBODY, Format, Message, Sentence, Speaker, chat_csv, transcript
 
-TAG = "RealtimeKit sessions"
 PATH = "/downloads/sessions"
+KEY_NAME = "download_key"
+"Of the setting that holds the key, so that links outlive the process."
 SEND_S = 60.0  # for one piece; a client that takes longer has gone away
 PIECE = 64 * 1024  # bytes
 
@@ -47,28 +50,44 @@ class LinkQuery(BaseModel):
 class Downloads:
     """Makes links to the files of sessions, and serves them."""
 
-    def __init__(self, artefacts: Artefacts, links: Links) -> None:
+    def __init__(
+        self,
+        artefacts: Artefacts,
+        *,
+        clock: Callable[[], float],
+        lifetime_s: float = LIFETIME_S,
+        key: bytes | None = None,
+    ) -> None:
+        """`clock`: seconds since the epoch. `key`: what links are signed with; None: one that the database keeps."""
         self._artefacts = artefacts
-        self._links = links
+        self._clock = clock
+        self._lifetime_s = lifetime_s
+        self._links = None if key is None else Links(key, clock=clock, lifetime_s=lifetime_s)
 
     def operations(self) -> tuple[Bound, ...]:
         """The routes."""
         return operations_of(self)
 
-    def chat(self, session_id: str) -> Link:
+    async def chat(self, session_id: str) -> Link:
         """To the chat as it is when it is fetched."""
-        return self._link(session_id, CHAT)
+        return await self._link(session_id, CHAT)
 
-    def transcript(self, session_id: str, form: Format) -> Link:
+    async def transcript(self, session_id: str, form: Format) -> Link:
         """To the transcript."""
-        return self._link(session_id, f"transcript.{form.lower()}")
+        return await self._link(session_id, f"transcript.{form.lower()}")
 
-    def summary(self, session_id: str) -> Link:
+    async def summary(self, session_id: str) -> Link:
         """To the summary."""
-        return self._link(session_id, SUMMARY)
+        return await self._link(session_id, SUMMARY)
 
-    def _link(self, session_id: str, file: str) -> Link:
-        return self._links.make(f"{PATH}/{uuid_of_session(session_id)}/{file}")
+    async def _link(self, session_id: str, file: str) -> Link:
+        return (await self._signer()).make(f"{PATH}/{uuid_of_session(session_id)}/{file}")
+
+    async def _signer(self) -> Links:
+        if self._links is None:
+            key = bytes.fromhex(await self._artefacts.secret(KEY_NAME, secrets.token_hex(KEY_BYTES)))
+            self._links = Links(key, clock=self._clock, lifetime_s=self._lifetime_s)
+        return self._links
 
     @operation(
         "GET",
@@ -81,7 +100,7 @@ class Downloads:
     )
     async def download(self, call: Call, query: LinkQuery) -> web.StreamResponse:
         """A link from one of the operations above: it needs no token, and is 410 once it has expired."""
-        self._links.check(call.request.rel_url.raw_path, query.expires, query.signature)
+        (await self._signer()).check(call.request.rel_url.raw_path, query.expires, query.signature)
         session_id, file = _decoded(call.path["session_id"]), call.path["file"]
         pieces = self._pieces(session_id, file)
         first = await anext(pieces)  # before the head is sent, since there may be no such file

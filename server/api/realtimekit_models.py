@@ -6,9 +6,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel
+from pydantic import AfterValidator, BaseModel, Field, RootModel
 
 from ..fields import Printable
+from .openapi import Body
 
 MAX_PAGE = 1000  # items a page
 DEFAULT_PAGE = 20
@@ -108,9 +109,10 @@ class EventsQuery(BaseModel):
     include_peer_events: bool = False
 
 
-class PeerQuery(EventsQuery):
+class PeerQuery(BaseModel):
     """How much of a peer."""
 
+    include_peer_events: bool = True
     filters: Annotated[
         str | None,
         AfterValidator(_list_of_filters),
@@ -141,12 +143,6 @@ class MeetingQuery(Paged):
 # What is sent to us.
 
 
-class Body(BaseModel):
-    """Unknown fields are ignored; types are strict."""
-
-    model_config = ConfigDict(strict=True, extra="ignore")
-
-
 class CreateMeeting(Body):
     """A meeting to make."""
 
@@ -156,9 +152,7 @@ class CreateMeeting(Body):
 class AddParticipant(Body):
     """Somebody who takes part from now on."""
 
-    custom_participant_id: Annotated[
-        str, Field(min_length=1, max_length=128, description="Id of the user."), Printable
-    ]
+    custom_participant_id: Annotated[str, Field(min_length=1, max_length=128, description="Id of the user."), Printable]
     preset_name: Annotated[
         str,
         Field(min_length=1, max_length=64, description="One that ends in host or viewer gives that role."),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Text, func, not_, or_, select, type_coerce, union, union_all
+from sqlalchemy import ColumnElement, Select, Text, func, not_, or_, select, tuple_, type_coerce, union, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..records import SESSION_COLUMNS, SessionRecord
@@ -45,10 +45,10 @@ class SessionFilter:
     "ms since the epoch, inclusive; as `created_to`."
     created_to: int | None = None
     channel_id: str | None = None
-    session_ids: tuple[int, ...] | None = None
-    "With `people`: sessions that a filter names by their participants' ids."
+    peers: tuple[tuple[int, int], ...] | None = None
+    "Session and index of stays, any of which, or of `people`, took part."
     people: tuple[str, ...] | None = None
-    "Custom ids or user ids, any of which took part."
+    "Custom ids, or ids of users without one."
     search: str | None = None
     "A part of the title."
     search_session: int | None = None
@@ -96,6 +96,19 @@ async def breakout_sessions(connection: AsyncConnection, tenant: str, parent_id:
     """The sessions that `parent_id` was split into, oldest first."""
     query = _rows().where(sessions.c.parent_id == parent_id, sessions.c.tenant == tenant).order_by(sessions.c.id)
     return [SessionRecord.from_row(row) for row in await connection.execute(query)]
+
+
+async def stays_in_breakouts(
+    connection: AsyncConnection, tenant: str, parent_id: str
+) -> list[tuple[str, int, int | None]]:
+    """User, coming and leaving (ms since the epoch) of each stay in the sessions that `parent_id` was split into."""
+    table = participants.c
+    query = (
+        select(table.user_id, table.joined_at, table.left_at)
+        .join(sessions, sessions.c.id == table.session_id)
+        .where(sessions.c.parent_id == parent_id, sessions.c.tenant == tenant)
+    )
+    return [(row.user_id, row.joined_at, row.left_at) for row in await connection.execute(query)]
 
 
 async def _count(
@@ -170,7 +183,7 @@ def _where(wanted: SessionFilter, titles: Titles | None) -> list[ColumnElement[b
         where.append(table.created_at <= wanted.created_to)
     if wanted.channel_id is not None:
         where.append(table.channel_id == wanted.channel_id)
-    if wanted.session_ids is not None or wanted.people is not None:
+    if wanted.peers is not None or wanted.people is not None:
         where.append(table.id.in_(_named(wanted)))
     if titles is not None:
         where.append(_titled(wanted, titles))
@@ -210,7 +223,7 @@ def _named(wanted: SessionFilter) -> Any:
     return union(
         of_tenant.where(participants.c.custom_id.in_(people)),
         of_tenant.where(participants.c.user_id.in_(people), participants.c.custom_id.is_(None)),
-        select(sessions.c.id).where(sessions.c.id.in_(wanted.session_ids or ())),
+        of_tenant.where(tuple_(participants.c.session_id, participants.c.idx).in_(wanted.peers or ())),
     )
 
 
@@ -280,15 +293,12 @@ async def chat_page(connection: AsyncConnection, session_id: str, after: int) ->
     """The next CHAT_PAGE messages after index `after` (-1: the first ones)."""
     table = chat_messages.c
     query = (
-        select(
-            table.idx, table.id, table.user_id, table.participant_idx, table.display_name,
-            table.pinned, table.edited, table.payload_type, table.payload, table.created_at,
-        )
+        select(*(table[field.name] for field in fields(StoredMessage)))
         .where(table.session_id == int(session_id), table.idx > after)
         .order_by(table.idx)
         .limit(CHAT_PAGE)
-    )  # fmt: skip
-    return [StoredMessage(*row) for row in await connection.execute(query)]
+    )
+    return [StoredMessage(**row) for row in (await connection.execute(query)).mappings()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,5 +368,6 @@ __all__ = [
     "sentence_count",
     "sentences_of",
     "setting",
+    "stays_in_breakouts",
     "summary_of",
 ]

@@ -6,8 +6,9 @@ Both read what the triggers of `..derived` keep: sessions counted by spans of ti
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import ColumnElement, func, literal_column, select, table
+from sqlalchemy import ColumnElement, Select, func, literal_column, select, table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..derived import TRIGRAMS
@@ -83,7 +84,7 @@ async def titles_with(connection: AsyncConnection, tenant: str, text: str) -> Ti
     ]
     if connection.dialect.name == "sqlite" and len(text) >= TRIGRAM:
         quoted = '"' + text.replace('"', '""') + '"'
-        found = select(literal_column("rowid")).select_from(table(TRIGRAMS))
+        found: Select[Any] = select(literal_column("rowid")).select_from(table(TRIGRAMS))
         where.append(search_names.c.id.in_(found.where(literal_column(TRIGRAMS).op("MATCH")(quoted))))
     total = select(func.coalesce(func.sum(search_names.c.n), 0)).where(*where)
     texts = select(search_names.c.text).where(*where).limit(FEW_TITLES + 1)
