@@ -21,7 +21,7 @@ from .dialing import (
     plan_for,
     seat,
 )
-from .errors import BadRequest, LimitReached, NotRegistered, TrunkUnavailable
+from .errors import BadRequest, LimitReached, NotAllowed, NotRegistered, TrunkUnavailable
 from .inbound import attend
 from .legs import PLAYER_CODECS, MediaError, media_for
 from .routing import Principal, ToExtension, ToService
@@ -87,6 +87,8 @@ class Origination:
 
 def resolve(switch: Switch, request: OriginateRequest, principal: Principal) -> Origination:
     """Decide both legs. Raises the SignallingError that the API shows."""
+    if principal.tenant != switch.tenant:
+        raise NotAllowed("the phones and trunks of this server are of another account")
     notes: list[str] = []
     rewrites = Rewrites(request.rewrite_from, request.rewrite_pai, request.rewrite_rpi)
     if rewrites != Rewrites() and request.trunk is None:

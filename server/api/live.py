@@ -45,6 +45,18 @@ class SessionView(Protocol):
         """Unique for ever."""
 
     @property
+    def tenant(self) -> str:
+        """account/app."""
+
+    @property
+    def channel_id(self) -> str:
+        """Its channel."""
+
+    @property
+    def host(self) -> str | None:
+        """Id of the user who may end it."""
+
+    @property
     def owner(self) -> str | None:
         """Principal.owner of who started it."""
 

@@ -7,18 +7,17 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
-from signalling import DryRun, OriginateRequest, SignallingError, UnknownSession, may_see
+from signalling import DryRun, OriginateRequest, SignallingError, session_id_of
 
 from ..errors import ApiError, bad_request, refused
 from ..fields import Printable
 from .idempotency import MAX_KEY_LENGTH, IdempotencyStore
 from .live import CallView, LiveSessions, SessionView
-from .openapi import Call, Dialect, Header, operation, operations_of
+from .openapi import Body, Call, Dialect, Header, operation, operations_of
 
 TAG = "PBX call sessions"
-MAX_ID = 128  # characters; longer than any id that we give
 
 Party = Annotated[str, Field(min_length=1, max_length=256), Printable]
 Short = Annotated[str, Field(min_length=1, max_length=128), Printable]
@@ -50,10 +49,8 @@ class HeaderDirection(StrEnum):
     ALL = "ALL"
 
 
-class CreateSession(BaseModel):
+class CreateSession(Body):
     """A call to make (D3). Unknown fields are ignored; null stands for an absent optional field."""
-
-    model_config = ConfigDict(strict=True, extra="ignore")
 
     caller: Annotated[Party, Field(description="Extension or number that is rung first.")]
     callee: Annotated[Party, Field(description="Extension or number that is rung once the caller has answered.")]
@@ -201,8 +198,8 @@ class PbxApi:
         "GET", "/api/sessions", summary="List current active call sessions", tag=TAG, permission="pbx.session.list"
     )
     async def list_sessions(self, call: Call, query: ListQuery) -> SessionList:
-        """Active sessions only, oldest first: an admin's token sees all, another one those that it created."""
-        active = [session for session in self._live.sessions() if may_see(call.principal, session.owner)]
+        """Active sessions only, oldest first: those that the token has a role in."""
+        active = [session for session in self._live.sessions() if call.role_in(session) is not None]
         part = active[query.skip : query.skip + query.top]
         return SessionList(count=len(active), items=[_session_item(session) for session in part])
 
@@ -318,11 +315,9 @@ class PbxApi:
         raise ApiError(501, "NOT_IMPLEMENTED", "transfer is not implemented yet")
 
     def _session(self, call: Call) -> SessionView:
-        session_id = call.path["id"]
-        session = self._live.get(session_id) if len(session_id) <= MAX_ID else None
-        if session is None or not may_see(call.principal, session.owner):
-            raise UnknownSession("there is no session of that id")
-        return session
+        session_id = session_id_of(call.path["id"])
+        session = None if session_id is None else self._live.get(session_id)
+        return call.found(session, "UNKNOWN_SESSION", "there is no session of that id")
 
 
 def timestamp(at: datetime) -> str:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from server.api.live import LiveSessions, SessionView
 from signalling import (
+    DEFAULT_TENANT,
     DryRun,
     DryRunLeg,
     LimitReached,
@@ -19,6 +20,8 @@ from signalling import (
     TrunkUnavailable,
     WrongState,
 )
+
+FIRST_ID = 700551909773148160
 
 
 @dataclass
@@ -42,6 +45,9 @@ class FakeSession:
     owner: str | None = None
     ended: bool = False
     held: bool = False
+    tenant: str = DEFAULT_TENANT
+    channel_id: str = "none"
+    host: str | None = None
 
     async def hang_up(self, cause: str = "") -> None:
         self._must_live()
@@ -114,7 +120,7 @@ class FakeRegistry:
 
     def add(self, *calls: FakeCall, owner: str | None = None, ended: bool = False) -> FakeSession:
         """A session that is there already."""
-        session = FakeSession(f"s{len(self.by_id)}", list(calls), owner=owner, ended=ended)
+        session = FakeSession(str(FIRST_ID + len(self.by_id)), list(calls), owner=owner, ended=ended)
         self.by_id[session.id] = session
         return session
 

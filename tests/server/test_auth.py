@@ -7,8 +7,8 @@ import hashlib
 import pytest
 
 from server.auth import Authenticator
-from server.sections import Token
 from server.errors import ApiError
+from server.sections import Token
 from server.tokens import TokenBook
 
 GATE = Authenticator(

@@ -12,7 +12,7 @@ import pytest
 from signalling import OriginateRequest
 
 from .conftest import GUEST, Api
-from .fake_registry import FakeCall, full
+from .fake_registry import FIRST_ID, FakeCall, full
 
 MINIMAL = {"caller": "1001", "callee": "1002", "send_sdp": False}
 
@@ -23,7 +23,7 @@ async def test_d1_list_has_count_and_active_sessions_only(api: Api) -> None:
     status, body, _ = await api.call("GET", "/api/sessions")
     assert status == 200
     assert body["count"] == 1
-    assert [session["id"] for session in body["items"]] == ["s0"]
+    assert [session["id"] for session in body["items"]] == [str(FIRST_ID)]
 
 
 async def test_d2_and_g4_call_has_six_keys_and_null_for_what_is_missing(api: Api) -> None:
@@ -166,7 +166,11 @@ async def test_d9_unavailable_trunk_fails_the_call(api: Api) -> None:
 )
 async def test_d10_and_g6_no_valid_token_is_401_with_a_challenge(api: Api, header: str | None) -> None:
     headers = {} if header is None else {"Authorization": header}
-    for method, path in (("GET", "/api/sessions"), ("POST", "/api/sessions"), ("GET", "/api/sessions/s0")):
+    for method, path in (
+        ("GET", "/api/sessions"),
+        ("POST", "/api/sessions"),
+        ("GET", "/api/sessions/884757570370146304"),
+    ):
         status, answer, response = await api.call(method, path, token=None, headers=headers)
         assert status == 401
         assert response.headers["WWW-Authenticate"].startswith('Bearer realm="ringway"')
@@ -281,7 +285,7 @@ async def test_d23_skip_and_top_page_and_count_stays_the_total(api: Api) -> None
         api.registry.add(FakeCall(str(number), "2"))
     _, body, _ = await api.call("GET", "/api/sessions?skip=2&top=3")
     assert body["count"] == 7
-    assert [item["id"] for item in body["items"]] == ["s2", "s3", "s4"]
+    assert [item["id"] for item in body["items"]] == [str(FIRST_ID + at) for at in (2, 3, 4)]
     assert (await api.call("GET", "/api/sessions?skip=99"))[1] == {"count": 7, "items": []}
     assert (await api.call("GET", "/api/sessions?top=0"))[1]["items"] == []
     assert len((await api.call("GET", "/api/sessions?filter=x&orderby=id"))[1]["items"]) == 7
@@ -398,8 +402,8 @@ async def test_g6_wrong_method_is_405_with_allow(api: Api) -> None:
     api.registry.add(FakeCall("1", "2"))
     for path, allowed in (
         ("/api/sessions", {"GET", "HEAD", "POST", "OPTIONS"}),
-        ("/api/sessions/s0", {"GET", "HEAD", "OPTIONS"}),
-        ("/api/sessions/s0/hold", {"POST", "OPTIONS"}),
+        ("/api/sessions/884757570370146304", {"GET", "HEAD", "OPTIONS"}),
+        ("/api/sessions/884757570370146304/hold", {"POST", "OPTIONS"}),
         ("/healthz", {"GET", "HEAD", "OPTIONS"}),
     ):
         status, _, response = await api.call("PUT", path)
@@ -441,8 +445,8 @@ async def test_a_token_sees_and_ends_only_the_sessions_that_it_made(api: Api) ->
     other = api.registry.add(FakeCall("1", "2"), owner="extension:guest")
     _, body, _ = await api.call("GET", "/api/sessions", token=GUEST)
     assert (body["count"], [item["id"] for item in body["items"]]) == (1, [mine.id])
-    assert (await api.call("GET", f"/api/sessions/{other.id}", token=GUEST))[0] == 404
-    assert (await api.call("POST", f"/api/sessions/{other.id}/destroy", token=GUEST))[0] == 404
+    assert (await api.call("GET", f"/api/sessions/{other.id}", token=GUEST))[0] == 403
+    assert (await api.call("POST", f"/api/sessions/{other.id}/destroy", token=GUEST))[0] == 403
     assert (await api.call("POST", f"/api/sessions/{mine.id}/destroy", token=GUEST))[0] == 200
     assert (await api.call("GET", "/api/sessions"))[1]["count"] == 1
 
