@@ -7,12 +7,15 @@ from dataclasses import dataclass
 
 from signalling import Registry
 
+from .api.admin_people import AdminPeople
+from .api.admin_settings import AdminSettings
 from .api.callsession import CallSessionApi
 from .api.channels import ChannelsApi
 from .api.debug import DebugApi
 from .api.openapi import Dialect
 from .api.pbx import PbxApi
 from .sections import Config
+from .settings import Settings
 from .store.database import Database
 from .store.history import History
 from .store.writer import Writer
@@ -29,6 +32,7 @@ class Services:
     writer: Writer
     history: History
     tokens: TokenBook
+    settings: Settings
     clock: Callable[[], float]
     "Seconds, monotonic."
     counts: Callable[[], dict[str, int]]
@@ -42,6 +46,8 @@ def dialects_of(services: Services) -> list[Dialect]:
         CallSessionApi(registry, history, legacy_status=services.config.api.legacy_status).dialect(),
         ChannelsApi(registry, history, database, writer).dialect(),
         PbxApi(services.registry, clock=services.clock).dialect(),
+        AdminSettings(services.settings, registry).dialect(),
+        AdminPeople(registry.people, services.tokens).dialect(),
         DebugApi(services.counts).dialect(),
     ]
 

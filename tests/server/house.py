@@ -20,10 +20,12 @@ from aiohttp.test_utils import TestClient, TestServer
 from server.auth import Authenticator
 from server.dialects import Services, dialects_of, opened_by
 from server.sections import Config, TokenRole
+from server.settings import Settings
 from server.store.database import Database
 from server.store.history import History
 from server.store.writer import Writer
 from server.tokens import TokenBook
+from server.vault import Vault
 from server.web import make_app
 from signalling import DialPlan, Extension, Inbound, Pattern, Registry, Session, Switch
 from sip import CallCore, DigestServer, Registrar, SipStack
@@ -234,6 +236,7 @@ async def open_house(
         writer=writer,
         history=history,
         tokens=book,
+        settings=Settings(config or Config(), vault=Vault(None)),
         clock=asyncio.get_running_loop().time,
         counts=registry.counts,
     )
