@@ -90,7 +90,8 @@ def _uuid(session_id: str, kind: int, index: int) -> str:
     check = _check(number, kind, index)
     low = (number & 0xF) << 58 | kind << 52 | index << 28 | check
     value = (number >> 16) << 80 | 8 << 76 | ((number >> 4) & 0xFFF) << 64 | 0b10 << 62 | low
-    return str(UUID(int=value))
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def _read_uuid(text: str, kind: int) -> tuple[str, int] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ from .records import (
     PARTICIPANT_COLUMNS,
     SESSION_COLUMNS,
     call_values,
+    encoded,
     participant_values,
     session_values,
 )
@@ -59,11 +59,13 @@ CHAT_COLUMNS = (
 
 
 class _Touched:
-    """What of a session is to be written besides its own row."""
+    """A session to be written, and what of it besides its own row."""
 
-    __slots__ = ("all", "calls", "participants")
+    __slots__ = ("all", "calls", "channel_id", "number", "participants")
 
-    def __init__(self) -> None:
+    def __init__(self, session: Session) -> None:
+        self.number = int(session.id)
+        self.channel_id = session.channel_id
         self.participants: set[int] = set()
         self.calls: set[int] = set()
         self.all = False
@@ -118,15 +120,14 @@ class Pending:
         del self.happenings[:MAX_EVENTS]
         sessions: dict[Session, _Touched] = {}
         for session in self.touched:
-            sessions[session] = touched = _Touched()
+            sessions[session] = touched = _Touched(session)
             touched.all = True
         self.touched.clear()
-        for happening in happenings:
-            _touch(sessions, happening)
+        events = _event_runs(happenings, sessions)
         batch = self._session_runs(sessions)
         batch += self.rows.take()
+        batch += events
         if happenings:
-            batch += _event_runs(happenings)
             batch += _runs_of(hooks, happenings)
         return [run for run in batch if run.rows]
 
@@ -135,16 +136,14 @@ class Pending:
         participant_rows: list[tuple[Any, ...]] = []
         call_rows: list[tuple[Any, ...]] = []
         for session, touched in sessions.items():
-            session_rows.append(session_values(session))
-            participants = session.participants
-            if touched.all:
-                stays = participants
-            else:
-                stays = [participants[index] for index in sorted(touched.participants)]
-            if stays and self.people is not None:
-                channel_id = session.channel_id
-                for participant in stays:
-                    participant_rows.append(participant_values(session, participant, channel_id, self.people))
+            number, channel_id = touched.number, touched.channel_id
+            session_rows.append(session_values(session, number, channel_id))
+            stays = session.participants
+            if not touched.all:
+                stays = [stays[index] for index in sorted(touched.participants)]
+            if self.people is not None:
+                for stay in stays:
+                    participant_rows.append(participant_values(session, stay, number, channel_id, self.people))
             if session.calls:
                 touched.calls.add(len(session.calls) - 1)
                 indices = range(len(session.calls)) if touched.all else sorted(touched.calls)
@@ -156,39 +155,33 @@ class Pending:
         ]
 
 
-def _touch(sessions: dict[Session, _Touched], happening: Happening) -> None:
-    session, kind = happening.session, happening.kind
-    touched = sessions.get(session)
-    if touched is None:
-        touched = sessions[session] = _Touched()
-    if kind is ParticipantJoined or kind is ParticipantLeft:
-        touched.participants.add(happening.fields["participant"])
-    elif kind is CallEnded:
-        touched.calls.add(happening.fields["call"])
-
-
-def _event_runs(happenings: Sequence[Happening]) -> Batch:
+def _event_runs(happenings: Sequence[Happening], sessions: dict[Session, _Touched]) -> Batch:
+    """Rows of events, and of what was said; notes in `sessions` what the events changed."""
     rows: list[tuple[Any, ...]] = []
     chat: list[tuple[Any, ...]] = []
     for position, session, kind, seq, at, fields in happenings:
+        touched = sessions.get(session)
+        if touched is None:
+            touched = sessions[session] = _Touched(session)
+        if kind is ParticipantJoined or kind is ParticipantLeft:
+            touched.participants.add(fields["participant"])
+        elif kind is CallEnded:
+            touched.calls.add(fields["call"])
+        elif kind is ChatSent:
+            chat.append(_chat_row(session, fields, at))
         rows.append(
             (
                 position,
-                int(session.id),
+                touched.number,
                 session.tenant,
-                session.channel_id,
+                touched.channel_id,
                 seq,
                 wire_kind(kind),
                 round(at * 1000),
-                _data(fields),
+                encoded(fields),
             )
         )
-        if kind is ChatSent:
-            chat.append(_chat_row(session, fields, at))
     return [Run("events", "insert", EVENT_COLUMNS, rows), Run("chat_messages", "upsert", CHAT_COLUMNS, chat)]
-
-
-_data = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False, default=str).encode
 
 
 def _chat_row(session: Session, fields: Mapping[str, Any], at: float) -> tuple[Any, ...]:

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
+from pydantic_core import to_json
+
 from signalling import user_number
 
 if TYPE_CHECKING:
@@ -145,8 +147,8 @@ _HAD_RECORDING = SESSION_COLUMNS.index("had_recording") - 1
 # From live sessions. The values are those of the columns, in their order: rows for the database as they are.
 
 
-def session_values(session: Session) -> tuple[Any, ...]:
-    """The row of a live or retained session as it is now."""
+def session_values(session: Session, number: int, channel_id: str) -> tuple[Any, ...]:
+    """The row of a live or retained session as it is now; `number` is its id."""
     participants = session.participants
     updated_at = session.updated_at
     present = 0
@@ -162,18 +164,18 @@ def session_values(session: Session) -> tuple[Any, ...]:
         count = len({participant.user for participant in participants})
     channel = session.channel
     return (
-        int(session.id),
+        number,
         session.tenant,
         session.made_by,
         session.kind,
         session.name,
-        session.channel_id,
-        session.channel_name,
+        channel_id,
+        session.name if channel is None else channel.name,
         session.status,
         session.host,
         session.owner,
-        _ms(session.created_at),
-        _ms_or_none(session.started_at),
+        number >> 20,
+        round(participants[0].joined_at * 1000) if participants else None,
         _ms_or_none(session.ended_at),
         _ms(updated_at),
         count,
@@ -194,18 +196,19 @@ def session_values(session: Session) -> tuple[Any, ...]:
     )
 
 
-def participant_values(session: Session, participant: Participant, channel_id: str, people: People) -> tuple[Any, ...]:
+def participant_values(
+    session: Session, participant: Participant, number: int, channel_id: str, people: People
+) -> tuple[Any, ...]:
     """The row of one stay."""
     user = people.get(session.tenant, participant.user)
-    number = user_number(session.tenant, participant.user) if user is None else user.number
     stats = participant.stats
     return (
-        int(session.id),
+        number,
         participant.index,
         session.tenant,
         channel_id,
         participant.user,
-        number,
+        user_number(session.tenant, participant.user) if user is None else user.number,
         participant.user if user is None else user.handle,
         participant.display_name,
         participant.custom_id,
@@ -258,14 +261,14 @@ def session_record(session: Session) -> SessionRecord:
         role = session.role_of(participant.user)
         if role is not None:
             roles[participant.user] = role
-    return SessionRecord.from_row(session_values(session), roles)
+    return SessionRecord.from_row(session_values(session, int(session.id), session.channel_id), roles)
 
 
 def participant_records(session: Session, people: People) -> list[ParticipantRecord]:
     """All stays of a live or retained session, in the order of coming."""
-    channel_id = session.channel_id
+    number, channel_id = int(session.id), session.channel_id
     return [
-        ParticipantRecord.from_row(participant_values(session, participant, channel_id, people))
+        ParticipantRecord.from_row(participant_values(session, participant, number, channel_id, people))
         for participant in session.participants
     ]
 
@@ -277,7 +280,10 @@ def call_rows(session: Session) -> list[CallRow]:
 
 def encoded(value: object) -> str:
     """JSON text as the database has it."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    try:
+        return to_json(value, fallback=str).decode()
+    except ValueError:  # half of a character, which JSON of ASCII alone can carry
+        return json.dumps(value, separators=(",", ":"), default=str)
 
 
 def _ms(seconds: float) -> int:
