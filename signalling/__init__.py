@@ -67,6 +67,7 @@ from .ids import (
 )
 from .inbound import Inbound
 from .invitations import (
+    MAX_RESENDS,
     PENDING_PARTNER,
     Contact,
     Delivery,
@@ -83,6 +84,7 @@ from .invitations import (
     TooManyInvitations,
     UnknownInvitation,
     UnknownPerson,
+    contact_relationship_id,
 )
 from .originate import DryRun, DryRunLeg, OriginateRequest, may_see
 from .participants import ChatMessage, Participant
@@ -98,6 +100,7 @@ from .trunks import TrunkKeeper, TrunkLine
 __all__ = [
     "DEFAULT_TENANT",
     "EVENT_KINDS",
+    "MAX_RESENDS",
     "PENDING_PARTNER",
     "RANKS",
     "AlreadyThere",
@@ -191,6 +194,7 @@ __all__ = [
     "UnknownUser",
     "User",
     "WrongState",
+    "contact_relationship_id",
     "event_body",
     "implicit_channel_of",
     "may_see",
