@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from typing import Protocol
 
 from . import relay
 from .codecs import Codec
@@ -47,12 +47,27 @@ _read_header = HEADER.unpack_from
 _write_tail = TAIL.pack_into
 
 
+class PacketSource(Protocol):
+    """Where packets come from: a socket, or who looks at their senders first."""
+
+    def recv_into(self, buffer: bytearray, /) -> int:
+        """Receive into the buffer; the size, or 0 for what is not ours."""
+
+
+class PacketSink(Protocol):
+    """Where packets go to: a connected socket, or who knows the address."""
+
+    def send(self, packet: memoryview | bytes, /) -> int:
+        """Send one packet whole. Raises OSError."""
+
+
 class PacketState(SdpLeg):
     """What is touched with every packet, kept together and little of it.
 
     With hundreds of legs most of the time goes into fetching their state from memory, and each number that
     changes is an object of its own. So nothing is counted that can be worked out: packets from sequence numbers,
-    octets from runs of equal sizes, what was sent from what was received.
+    octets from runs of equal sizes, what was sent from what was received. For the same reason sockets are kept and
+    not their bound methods: those would be two more objects to fetch.
     """
 
     __slots__ = (
@@ -63,15 +78,14 @@ class PacketState(SdpLeg):
         "_route",
         "_shifted",
         "_size",
+        "_source",
         "_ssrc",
-        "_take",
         "_transit",
     )
 
     def __init__(self, leg_id: str, negotiation: Negotiation) -> None:
         super().__init__(leg_id, negotiation)
-        self._take: Callable[[bytearray], int]
-        "Receives into the buffer; the size, or 0 for what is not ours."
+        self._source: PacketSource
         self._ssrc: int | None = None
         self._highest = -1
         "Extended sequence number: not cut to 16 bits."
@@ -83,7 +97,7 @@ class PacketState(SdpLeg):
         "In ticks of that clock (RFC 3550 §6.4.1)."
         self._shifted = False
         "Whether headers are to be rewritten."
-        self._forward: Callable[[memoryview | bytes], int]
+        self._forward: PacketSink
         "Sends to the peer's party; set while a route leads there."
 
 
@@ -111,11 +125,11 @@ class RelayLeg(PacketState):
         "_relayed_before",
         "_rtcp",
         "_same_size_from",
-        "_send",
         "_sent",
         "_sent_octets",
         "_shift_seq",
         "_shift_ts",
+        "_sink",
         "_writer",
     )
 
@@ -129,7 +143,7 @@ class RelayLeg(PacketState):
         "Packets and octets sent, without what the peer relays since it joined."
         self._rtcp = RtcpSession(f"{random.getrandbits(64):016x}", random.getrandbits(32))
         self._writer: EventWriter | None = None
-        self._send: Callable[[memoryview | bytes], int]
+        self._sink: PacketSink
         self._destination: Address | None = None
         self._old_ssrc: int | None = None
         self._candidate: tuple[int, int, float] | None = None
@@ -149,9 +163,8 @@ class RelayLeg(PacketState):
 
     def on_packet(self) -> bool:
         """RTP may be waiting on the socket; False if there was none."""
-        take = self._take  # called directly, `self._take()` would be looked up as a method first
         try:
-            size = take(BUFFER)
+            size = self._source.recv_into(BUFFER)
         except OSError:  # nothing there after all, or an ICMP error that reading has cleared
             return False
         if size != self._size and not self._admit_size(size):
@@ -178,9 +191,8 @@ class RelayLeg(PacketState):
             self._rewrite(out, seq, timestamp)
         elif out != kind:
             BUFFER[1] = out
-        forward = self._forward
         try:
-            forward(VIEWS[size])
+            self._forward.send(VIEWS[size])
         except OSError:  # full buffer, or the ICMP error of an earlier packet: this packet is lost
             self._kept += 1
             self._kept_octets += size
@@ -326,11 +338,11 @@ class RelayLeg(PacketState):
 
     # Whom it goes to.
 
-    def _send_by(self, way: Callable[[memoryview | bytes], int]) -> None:
+    def _send_by(self, sink: PacketSink) -> None:
         """Send to our party in this way from now on."""
-        self._send = way
+        self._sink = sink
         if self._peer is not None and self._peer._joined:
-            self._peer._forward = way
+            self._peer._forward = sink
 
     def feed(self, peer: RelayLeg | None) -> None:
         """Relay what we receive to another leg, to ourselves (echo), or to nobody."""
@@ -382,7 +394,7 @@ class RelayLeg(PacketState):
         self._shifted = stream.ssrc != self._old_ssrc or bool(self._shift_seq & MASK16 or self._shift_ts & MASK32)
         self._joined = True
         self._route = self._plan.joined
-        self._forward = peer._send
+        self._forward = peer._sink
         self._relayed_before = self._relayed
         return fresh
 
@@ -401,7 +413,7 @@ class RelayLeg(PacketState):
     def transmit(self, packet: memoryview | bytes) -> None:
         """Send one RTP packet and count it."""
         try:
-            self._send(packet)
+            self._sink.send(packet)
         except OSError:  # as in `on_packet`
             return
         self._sent += 1

@@ -76,8 +76,7 @@ class RtpLeg(RelayLeg):
         self._signalled: Address | None = None
         self._learning = SourceLearning(None, None, 0.0)
         self._connected = False
-        self._take = self._take_from_anyone
-        self._send = self._send_to
+        self._source = self._sink = self
         self._speaking_ts: int | None = None
         self._event_ts = 0
         self._timed_out = False
@@ -86,8 +85,8 @@ class RtpLeg(RelayLeg):
 
     # Whom we hear.
 
-    def _take_from_anyone(self, buffer: bytearray) -> int:
-        """Receive while the source is not settled; 0 for a packet of somebody else."""
+    def recv_into(self, buffer: bytearray, /) -> int:
+        """Receive while the source is not settled, in place of the socket; 0 for a packet of somebody else."""
         size, sender = self._rtp_socket.recvfrom_into(buffer)
         address: Address = sender[:2]
         now = _monotonic()
@@ -124,17 +123,18 @@ class RtpLeg(RelayLeg):
         except OSError:  # no route just now: `SourceLearning` goes on keeping others out
             return
         self._connected = True
-        self._take = self._rtp_socket.recv_into
-        self._send_by(self._rtp_socket.send)
+        self._source = self._rtp_socket
+        self._send_by(self._rtp_socket)
 
     def _open_to_all(self) -> None:
         if self._connected:
             disconnect(self._rtp_socket)
             self._connected = False
-        self._take = self._take_from_anyone
-        self._send_by(self._send_to)
+        self._source = self
+        self._send_by(self)
 
-    def _send_to(self, packet: memoryview | bytes) -> int:
+    def send(self, packet: memoryview | bytes, /) -> int:
+        """Send while the socket is not connected, in its place."""
         assert self._destination is not None
         return self._rtp_socket.sendto(packet, self._destination)
 
@@ -346,9 +346,18 @@ class RtpLeg(RelayLeg):
             self._host.poller.remove(pair.rtcp.fileno())
         self._pair = self._writer = None
         self._route = NOTHING
-        self._take = self._send = _closed  # what refers to ourselves would keep us until the next garbage collection
+        self._source = self._sink = CLOSED  # ourselves in there would keep us until the next garbage collection
         self._host.closed(self, pair)
 
 
-def _closed(_: object) -> int:
-    raise OSError("the leg is closed")
+class _Closed:
+    """In place of the socket of a leg that is closed."""
+
+    def recv_into(self, buffer: bytearray, /) -> int:
+        raise OSError("the leg is closed")
+
+    def send(self, packet: memoryview | bytes, /) -> int:
+        raise OSError("the leg is closed")
+
+
+CLOSED = _Closed()
