@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 
 from signalling import Registry
 
@@ -14,6 +14,8 @@ from .api.channels import ChannelsApi
 from .api.debug import DebugApi
 from .api.openapi import Dialect
 from .api.pbx import PbxApi
+from .api.realtimekit_dialect import realtimekit_dialect
+from .artefacts import Artefacts
 from .sections import Config
 from .settings import Settings
 from .store.database import Database
@@ -37,6 +39,8 @@ class Services:
     "Seconds, monotonic."
     counts: Callable[[], dict[str, int]]
     "How many there are of what calls are made of."
+    at_stop: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    "What to await, in this order, before the writer is closed."
 
 
 def dialects_of(services: Services) -> list[Dialect]:
@@ -46,10 +50,27 @@ def dialects_of(services: Services) -> list[Dialect]:
         CallSessionApi(registry, history, legacy_status=services.config.api.legacy_status).dialect(),
         ChannelsApi(registry, history, database, writer).dialect(),
         PbxApi(services.registry, clock=services.clock).dialect(),
+        _realtimekit(services),
         AdminSettings(services.settings, registry).dialect(),
         AdminPeople(registry.people, services.tokens).dialect(),
         DebugApi(services.counts).dialect(),
     ]
+
+
+def _realtimekit(services: Services) -> Dialect:
+    config = services.config.api
+    parts = (services.registry, services.history, services.database, services.writer)
+    artefacts = Artefacts(*parts)
+    services.at_stop.append(artefacts.close)
+    return realtimekit_dialect(
+        *parts,
+        artefacts,
+        services.tokens,
+        clock=services.clock,
+        public_url=config.public_url or None,
+        requests_per_10_s=config.requests_per_10_s,
+        link_lifetime_s=config.link_lifetime_s,
+    )
 
 
 def opened_by(config: Config) -> frozenset[str]:

@@ -364,6 +364,12 @@ class Api(Section):
     "Characters of one entry."
     app_session_size: Annotated[int, Field(ge=1, le=1 << 30)] = 4 << 20
     "Bytes of all entries of one app session."
+    public_url: Url = ""
+    "How clients reach us: RealtimeKit's download links begin with it; empty: with what a request says itself."
+    link_lifetime_s: Annotated[float, Field(ge=1, le=604_800)] = 3600.0
+    "RealtimeKit: how long a download link is good."
+    requests_per_10_s: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    "RealtimeKit: of one token; the original allows 250. 0: as many as there are."
 
 
 class Invitations(Section):

@@ -310,7 +310,8 @@ def _role(preset: str, call: Call, channel: Channel, session: Session | None) ->
     """What a preset gives, but no more than the token has itself."""
     wanted: Role = next((role for ending, role in ROLES if preset.casefold().endswith(ending)), "member")
     roles = (call.role_in(channel), None if session is None else call.role_in(session))
-    own = max((role for role in roles if role is not None), key=lambda role: RANKS[role], default="viewer")
+    viewer: Role = "viewer"
+    own = max((role for role in roles if role is not None), key=lambda role: RANKS[role], default=viewer)
     return wanted if RANKS[wanted] <= RANKS[own] else own
 
 

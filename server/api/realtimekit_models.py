@@ -203,7 +203,6 @@ class ErrorBody(BaseModel):
     success: Literal[False] = False
     errors: list[ErrorItem]
     messages: list[ErrorItem] = []
-    result: None = None
 
 
 class Success(BaseModel):
