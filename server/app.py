@@ -49,7 +49,8 @@ from sip import (
 
 from .api.debug import DebugApi
 from .api.pbx import PbxApi
-from .auth import authenticator, opened
+from .auth import authenticator
+from .dialects import opened_by
 from .errors import ConfigError, Fault, StartError
 from .sections import Config, Trunk, split_listen
 from .sections import Extension as ExtensionSection
@@ -371,7 +372,7 @@ class Server:
             tokens=authenticator(self.config.auth, TokenBook(self.config.tokens, tenant=tenant), tenant=tenant),
             why_not_ready=lambda: self._why_not_ready,
             cors_origins=server.cors_origins,
-            opened=opened(self.config.auth),
+            opened=opened_by(self.config),
             tenant=tenant,
         )
         self._runner = web.AppRunner(app, access_log=None, logger=http_log, shutdown_timeout=HTTP_SHUTDOWN_S)

@@ -37,6 +37,8 @@ class Permission:
     operation is about, in the token's own tenant. admin: an admin's token."""
     scope: Scope = ""
     "What the token must be good for; empty: nothing in particular."
+    home: bool = False
+    "Whether it is of the whole server: only tokens of the tenant that runs it, whose phones and trunks there are."
 
 
 READ: Scope = "sessions:read"
@@ -44,7 +46,7 @@ WRITE: Scope = "sessions:write"
 
 PERMISSIONS: Mapping[str, Permission] = {
     "health": Permission("open"),
-    "debug.counts": Permission("admin", "admin"),
+    "debug.counts": Permission("admin", "admin", home=True),
     # A: /api/CallSession. Whoever acts is named in the body: see Call.act_for.
     "callsession.create": Permission("user", WRITE),
     "callsession.join": Permission("user", WRITE),
@@ -128,9 +130,11 @@ PERMISSIONS: Mapping[str, Permission] = {
     "webhooks.remove": Permission("admin", "admin"),
     "webhooks.dead": Permission("admin", "admin"),
     "webhooks.redeliver": Permission("admin", "admin"),
-    # /admin/v1: whatever the configuration file can do.
+    # /admin/v1: whatever the configuration file can do. Users and tokens are a tenant's, the rest is the server's.
     "admin.read": Permission("admin", "admin"),
     "admin.write": Permission("admin", "admin"),
+    "admin.settings.read": Permission("admin", "admin", home=True),
+    "admin.settings.write": Permission("admin", "admin", home=True),
 }
 "What each operation demands; the only place that says so."
 
@@ -155,8 +159,10 @@ ANYBODY = Principal("(anybody)", "token")
 "Stands for a client that needs no token; it may dial nothing and sees no session."
 
 
-def may_begin(principal: Principal, permission: Permission) -> None:
-    """What can be said before the subject is known; ApiError 403."""
+def may_begin(principal: Principal, permission: Permission, home: str) -> None:
+    """What can be said before the subject is known; ApiError 403. `home`: the tenant that runs the server."""
+    if permission.home and principal.tenant != home:
+        raise forbidden("only the account that runs the server may do this")
     if principal.kind != "admin" and permission.level == "admin":
         raise forbidden("only an admin's token may do this")
     if permission.scope and principal.scopes and permission.scope not in principal.scopes:
@@ -254,13 +260,6 @@ def _unauthorized(message: str, challenge: str) -> ApiError:
     return ApiError(401, "UNAUTHORIZED", message, headers={"WWW-Authenticate": challenge})
 
 
-OPENED: Mapping[str, frozenset[str]] = {
-    "callsession": frozenset(name for name in PERMISSIONS if name.startswith("callsession.")),
-    "app_sessions": frozenset({"channels.app-session.create", "channels.app-session.log"}),
-}
-"What each word of `[auth] open` lets clients without a token use."
-
-
 def authenticator(config: Auth, book: TokenBook, *, tenant: str) -> Authenticator:
     """As the configuration says. ConfigError for a key that is none."""
     if config.jwt is None:
@@ -269,8 +268,3 @@ def authenticator(config: Auth, book: TokenBook, *, tenant: str) -> Authenticato
         return Authenticator(book, JwtVerifier(config.jwt, tenant=tenant))
     except (JoseError, ValueError) as error:
         raise ConfigError([Fault("configuration", "auth.jwt", f"the key cannot be read: {error}")]) from error
-
-
-def opened(config: Auth) -> frozenset[str]:
-    """The keys of PERMISSIONS that need no token, for make_app."""
-    return frozenset().union(*(OPENED[name] for name in config.open))

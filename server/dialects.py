@@ -9,6 +9,7 @@ from signalling import Registry
 
 from .api.admin_people import AdminPeople
 from .api.admin_settings import AdminSettings
+from .api.app_sessions import AppSessionsApi
 from .api.callsession import CallSessionApi
 from .api.channels import ChannelsApi
 from .api.debug import DebugApi
@@ -16,8 +17,10 @@ from .api.openapi import Dialect
 from .api.pbx import PbxApi
 from .api.realtimekit_dialect import realtimekit_dialect
 from .artefacts import Artefacts
+from .auth import PERMISSIONS
 from .sections import Config
 from .settings import Settings
+from .store.app_sessions import AppSessions, LogLimits
 from .store.database import Database
 from .store.history import History
 from .store.writer import Writer
@@ -46,9 +49,17 @@ class Services:
 def dialects_of(services: Services) -> list[Dialect]:
     """Every dialect, ready for `make_app`."""
     registry, history, database, writer = services.registry, services.history, services.database, services.writer
+    api = services.config.api
     return [
-        CallSessionApi(registry, history, legacy_status=services.config.api.legacy_status).dialect(),
+        CallSessionApi(registry, history, legacy_status=api.legacy_status).dialect(),
         ChannelsApi(registry, history, database, writer).dialect(),
+        AppSessionsApi(
+            registry,
+            database,
+            writer,
+            AppSessions(database, writer, clock=time.time, limits=LogLimits(api.app_session_logs, api.app_session_size)),
+            max_log=api.app_session_log_length,
+        ).dialect(),
         PbxApi(services.registry, clock=services.clock).dialect(),
         _realtimekit(services),
         AdminSettings(services.settings, registry).dialect(),
@@ -75,6 +86,9 @@ def _realtimekit(services: Services) -> Dialect:
 
 def opened_by(config: Config) -> frozenset[str]:
     """Permissions that the configuration gives to clients without a token."""
+    opened: set[str] = set()
+    if config.api.open_callsession:
+        opened.update(name for name in PERMISSIONS if name.startswith("callsession."))
     if config.api.open_app_sessions:
-        return frozenset({"channels.app-session.create", "channels.app-session.log"})
-    return frozenset()
+        opened.update(("channels.app-session.create", "channels.app-session.log"))
+    return frozenset(opened)

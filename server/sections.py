@@ -345,9 +345,6 @@ class Jwt(Section):
 class Auth(Section):
     """Who comes in besides the holders of [[tokens]]."""
 
-    open: list[Literal["callsession", "app_sessions"]] = []
-    """What clients without a token may use: all of /api/CallSession (G8); registering app sessions and writing their
-    logs (B26)."""
     jwt: Jwt | None = None
 
 
@@ -356,6 +353,8 @@ class Api(Section):
 
     legacy_status: bool = False
     "CallSession: what is refused is answered with 200 and `error`, as the original does."
+    open_callsession: bool = False
+    "CallSession: needs no token, and believes who the body says is acting (G8)."
     open_app_sessions: bool = False
     "Channel dialect: app sessions are registered, and their logs taken, without a token."
     app_session_logs: Annotated[int, Field(ge=1, le=100_000)] = 10_000

@@ -123,7 +123,7 @@ def _handler(bound: Bound, dialect: Dialect, tokens: Authenticator, tenant: str)
 
     async def handle(request: web.Request) -> web.StreamResponse:
         principal = await principal_of(request)
-        may_begin(principal, needs)
+        may_begin(principal, needs, tenant)
         path = request.match_info
         if path:
             check_path(path)

@@ -168,7 +168,7 @@ def _collection(
         if "body" in handler.__annotations__:
             handler.__annotations__["body"] = section
         handler.__doc__ = f"{summary}; an admin's token of the tenant that the phones belong to is needed."
-        permission = "admin.read" if method == "GET" else "admin.write"
+        permission = "admin.settings.read" if method == "GET" else "admin.settings.write"
         declare = operation(
             method, where, summary=summary, tag=TAG, permission=permission, errors=errors, status=status
         )
