@@ -6,6 +6,7 @@ Follows 0001.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import sqlalchemy as sa
 from alembic import op
@@ -28,19 +29,8 @@ def upgrade() -> None:
     connection = op.get_bind()
     for statement in _sqlite() if connection.dialect.name == "sqlite" else _postgresql():
         connection.exec_driver_sql(statement)
-    for table, keys, _ in _COUNTED:
-        for key in keys:
-            _count("tallies", _TALLY_KEY, table, key)
-    for table, keys, _ in _NAMED:
-        for key in keys:
-            _count("search_names", _NAME_KEY, table, key)
-
-
-def _count(target: str, key: str, table: str, values: str) -> None:
-    places = ", ".join(str(place + 1) for place in range(len(key.split(", "))))
-    op.get_bind().exec_driver_sql(
-        f"INSERT INTO {target} ({key}, n) SELECT {values.format(table)}, count(*) FROM {table} GROUP BY {places}"
-    )
+    for statement in _recount():
+        connection.exec_driver_sql(statement)
 
 
 def _tables() -> None:
@@ -66,24 +56,54 @@ def _tables() -> None:
     )
 
 
+class Kept(NamedTuple):
+    """How the rows of a table are counted elsewhere."""
+
+    table: str
+    keys: tuple[tuple[str, ...], ...]
+    "For each place where a row counts: the values of the place's key."
+    columns: tuple[str, ...]
+    "What the keys are made of."
+
+
 # Which rows of `tallies` and `search_names` a row of ours counts in. {0} is where its columns come from.
 
-_FLAGS = "{0}.ended_at IS NOT NULL, {0}.had_recording"
-_SESSION_TALLIES = (
-    f"{{0}}.tenant, {CREATED}, {{0}}.created_at / {SLOT_MS}, {_FLAGS}",
-    f"{{0}}.tenant, {STARTED}, COALESCE({{0}}.started_at / {SLOT_MS}, {UNKNOWN_SLOT}), {_FLAGS}",
+_FLAGS = ("{0}.ended_at IS NOT NULL", "{0}.had_recording")
+_STARTED_SLOT = f"COALESCE({{0}}.started_at / {SLOT_MS}, {UNKNOWN_SLOT})"
+_COUNTED: tuple[Kept, ...] = (
+    Kept(
+        "sessions",
+        (
+            ("{0}.tenant", str(CREATED), f"{{0}}.created_at / {SLOT_MS}", *_FLAGS),
+            ("{0}.tenant", str(STARTED), _STARTED_SLOT, *_FLAGS),
+        ),
+        ("tenant", "created_at", "started_at", "ended_at", "had_recording"),
+    ),
+    Kept(
+        "app_sessions",
+        (("{0}.tenant", str(APP_STARTED), f"{{0}}.started_at / {SLOT_MS}", "false", "false"),),
+        ("tenant", "started_at"),
+    ),
 )
-_APP_TALLIES = (f"{{0}}.tenant, {APP_STARTED}, {{0}}.started_at / {SLOT_MS}, false, false",)
-_SESSION_NAMES = (f"{{0}}.tenant, '{CHANNEL_NAME}', {{0}}.channel_name",)
-_APP_NAMES = (f"{{0}}.tenant, '{URL}', {{0}}.url",)
-
-_COUNTED = (
-    ("sessions", _SESSION_TALLIES, ("tenant", "created_at", "started_at", "ended_at", "had_recording")),
-    ("app_sessions", _APP_TALLIES, ("tenant", "started_at")),
+_NAMED: tuple[Kept, ...] = (
+    Kept("sessions", (("{0}.tenant", f"'{CHANNEL_NAME}'", "{0}.channel_name"),), ("tenant", "channel_name")),
+    Kept("app_sessions", (("{0}.tenant", f"'{URL}'", "{0}.url"),), ("tenant", "url")),
 )
-_NAMED = (("sessions", _SESSION_NAMES, ("tenant", "channel_name")), ("app_sessions", _APP_NAMES, ("tenant", "url")))
 _TALLY_KEY = "tenant, clock, slot, ended, recorded"
 _NAME_KEY = "tenant, kind, text"
+
+
+def _recount() -> list[str]:
+    """What fills both tables, while they are empty, from what is stored already."""
+    parts = [("tallies", _TALLY_KEY, table, key) for table, keys, _ in _COUNTED for key in keys]
+    parts += [("search_names", _NAME_KEY, table, key) for table, keys, _ in _NAMED for key in keys]
+    return [f"INSERT INTO {target} ({key}, n) {_counted(table, key, values)}" for target, key, table, values in parts]
+
+
+def _counted(table: str, key: str, values: tuple[str, ...]) -> str:
+    names = key.split(", ")
+    columns = ", ".join(f"{value.format(table)} AS {name}" for value, name in zip(values, names, strict=True))
+    return f"SELECT {columns}, count(*) AS n FROM {table} GROUP BY {', '.join(str(at + 1) for at in range(len(names)))}"
 
 
 # SQLite.
@@ -103,14 +123,14 @@ def _sqlite() -> Iterator[str]:
         f"INSERT INTO {TRIGRAMS} ({TRIGRAMS}, rowid, text) VALUES ('delete', old.id, old.text); END"
     )
     for table, keys, columns in _COUNTED:
-        add = [_upsert("tallies", _TALLY_KEY, key.format("new"), 1) for key in keys]
-        take = [_upsert("tallies", _TALLY_KEY, key.format("old"), -1) for key in keys]
+        add = [_upsert("tallies", _TALLY_KEY, _of("new", key), 1) for key in keys]
+        take = [_upsert("tallies", _TALLY_KEY, _of("old", key), -1) for key in keys]
         yield from _triggers(table, "counted", columns, add, take)
     for table, keys, columns in _NAMED:
-        add = [_upsert("search_names", _NAME_KEY, key.format("new"), 1) for key in keys]
+        add = [_upsert("search_names", _NAME_KEY, _of("new", key), 1) for key in keys]
         take = []
         for key in keys:
-            this = f"WHERE ({_NAME_KEY}) = ({key.format('old')})"
+            this = f"WHERE ({_NAME_KEY}) = ({_of('old', key)})"
             take += [f"UPDATE search_names SET n = n - 1 {this}", f"DELETE FROM search_names {this} AND n <= 0"]
         yield from _triggers(table, "named", columns, add, take)
 
@@ -151,7 +171,9 @@ def _postgresql() -> Iterator[str]:
         yield from _functions(table, "named", "search_names", _NAME_KEY, keys, clean)
 
 
-def _functions(table: str, name: str, target: str, key: str, keys: tuple[str, ...], clean: str) -> Iterator[str]:
+def _functions(
+    table: str, name: str, target: str, key: str, keys: tuple[tuple[str, ...], ...], clean: str
+) -> Iterator[str]:
     came, gone = _rows(keys, "came", ", 1 AS n"), _rows(keys, "gone", ", -1 AS n")
     for what, when, source, tables, after in (
         ("inserted", "INSERT", came, "NEW TABLE AS came", ""),
@@ -171,5 +193,9 @@ def _functions(table: str, name: str, target: str, key: str, keys: tuple[str, ..
         )
 
 
-def _rows(keys: tuple[str, ...], source: str, more: str = "") -> str:
-    return " UNION ALL ".join(f"SELECT {key.format(source)}{more} FROM {source}" for key in keys)
+def _rows(keys: tuple[tuple[str, ...], ...], source: str, more: str = "") -> str:
+    return " UNION ALL ".join(f"SELECT {_of(source, key)}{more} FROM {source}" for key in keys)
+
+
+def _of(source: str, key: tuple[str, ...]) -> str:
+    return ", ".join(value.format(source) for value in key)
