@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import time
 from typing import Any, Protocol
@@ -23,8 +24,10 @@ from signalling import (
     InvitationDeclined,
     InvitationExpired,
     InvitationFailed,
+    InvitationForbidden,
     Invitations,
     InvitationSent,
+    InvitationTooLate,
     Invitee,
     ParticipantJoined,
     Registry,
@@ -32,7 +35,8 @@ from signalling import (
     SessionEnded,
     UnknownPerson,
     User,
-    WrongState,
+    check_answer,
+    check_pending,
 )
 
 from .delivery.link import link_of
@@ -42,6 +46,7 @@ log = structlog.get_logger("server.invitations")
 
 KIND = "invitation."
 "Before the name of a channel: a kind of delivery in the outbox."
+_INVITATION_ID = re.compile("inv_[0-9a-f]{32}")
 LONGEST_SLEEP_S = 3600.0  # the clock of the wall may be set; so look at it at least this often
 
 
@@ -77,18 +82,21 @@ class Inviting:
         post: Post,
         ways: Ways,
         *,
+        stored: Callable[[str], Awaitable[Invitation | None]],
         clock: Callable[[], float] = time,
     ) -> None:
+        """`stored` finds the invitations that are over; `clock` says seconds since the epoch."""
         self.registry = registry
         self.invitations = invitations
         self.ways = ways
         self._post = post
+        self._stored = stored
         self._clock = clock
         self._timer: asyncio.TimerHandle | None = None
         self._ringing: dict[str, tuple[Invitation, int]] = {}
         "Session -> the invitation that a call carries, and the number of the call."
         self._users: dict[tuple[str, str], dict[str, Session]] = {}
-        "(tenant, user) -> live sessions that the user takes or took part in."
+        "(tenant, user) -> live sessions that the user takes or took part in, or is asked to by name."
         self._ends: set[asyncio.Task[None]] = set()
 
     # What the dialect and the page ask for.
@@ -96,6 +104,22 @@ class Inviting:
     def link(self, invitation: Invitation) -> str:
         """Where the invited person answers."""
         return link_of(self.ways.link, invitation.id)
+
+    async def find(self, invitation_id: str) -> Invitation | None:
+        """The invitation of that id, also one that was answered long ago. StoreUnavailable."""
+        if _INVITATION_ID.fullmatch(invitation_id) is None:
+            return None
+        return self.invitations.get(invitation_id) or await self._stored(invitation_id)
+
+    async def of_session(self, session: Session) -> Invitation | None:
+        """The invitation that made a session, also once that has ended. StoreUnavailable."""
+        if session.invitation_id is None:
+            return None
+        return await self.find(session.invitation_id)
+
+    def sessions_of(self, tenant: str, user: str) -> list[Session]:
+        """Live sessions that `user` takes or took part in, or is asked to by name."""
+        return list(self._users.get((tenant, user), {}).values())
 
     def create(
         self, tenant: str, user: str, invitee: Invitee, *, owner: str | None = None, context: str | None = None
@@ -115,6 +139,8 @@ class Inviting:
         invitation = self.invitations.invite(tenant, user, invitee, session.id, now=now, context=context)
         session.invitation_id = invitation.id
         session.invited = True
+        if invitee.person_id is not None:
+            self._index(invitee.person_id, session)
         session.emit(InvitationCreated, invitation=invitation.id, invited_by=user)
         self._send(session, invitation)
         self._arm()
@@ -122,7 +148,7 @@ class Inviting:
 
     async def accept(self, invitation: Invitation, user: str, *, display_name: str | None = None) -> Session:
         """`user` takes part in the session from now on. Raises as Invitations.accept does."""
-        session = self._session(invitation)
+        session = self._answerable(invitation, user)
         known = self.registry.people.see(invitation.tenant, user, display_name=display_name)
         self.invitations.accept(invitation, user, now=self._clock())
         session.invited = False
@@ -133,7 +159,7 @@ class Inviting:
 
     async def decline(self, invitation: Invitation, user: str | None, reason: str | None = None) -> Session:
         """The session ends as abandoned, unless somebody else came into it. Raises as Invitations.decline does."""
-        session = self._session(invitation)
+        session = self._answerable(invitation, user)
         self.invitations.decline(invitation, user, reason, now=self._clock())
         session.emit(InvitationDeclined, invitation=invitation.id, reason=reason)
         if session.invited:
@@ -142,7 +168,9 @@ class Inviting:
 
     def resend(self, invitation: Invitation, user: str) -> None:
         """Deliver it once more. Raises as Invitations.resend does."""
-        session = self._session(invitation)
+        if user != invitation.inviter:
+            raise InvitationForbidden("only who made the invitation can send it again")
+        session = self._open(invitation)
         self.invitations.resend(invitation, user, now=self._clock())
         self._send(session, invitation)
         self._arm()
@@ -196,7 +224,10 @@ class Inviting:
         """Follow the sessions from now on, those that are restored already too."""
         for session in self.registry.sessions():
             for participant in session.participants:
-                self._users.setdefault((session.tenant, participant.user), {})[session.id] = session
+                self._index(participant.user, session)
+            invitation = self.invitations.of_session(session.id)
+            if invitation is not None and invitation.invitee.person_id is not None:
+                self._index(invitation.invitee.person_id, session)
         self.registry.bus.followers.append(self._follow)
         self._arm()
 
@@ -213,9 +244,23 @@ class Inviting:
 
     def _session(self, invitation: Invitation) -> Session:
         session = self.registry.get(invitation.session_id)
-        if session is None:
-            raise WrongState("the session has ended")
+        assert session is not None, "an invitation is let go with its session"
         return session
+
+    def _answerable(self, invitation: Invitation, user: str | None) -> Session:
+        """The session of an invitation that `user` may answer now."""
+        check_answer(invitation, user, now=self._clock())
+        return self._open(invitation)
+
+    def _open(self, invitation: Invitation) -> Session:
+        check_pending(invitation, now=self._clock())
+        session = self.registry.get(invitation.session_id)
+        if session is None or session.ended or self.invitations.get(invitation.id) is not invitation:
+            raise InvitationTooLate("the session has ended")
+        return session
+
+    def _index(self, user: str, session: Session) -> None:
+        self._users.setdefault((session.tenant, user), {})[session.id] = session
 
     def _known(self, tenant: str, invitee: Invitee) -> Invitee:
         """With what the directory knows of the person."""
@@ -278,7 +323,7 @@ class Inviting:
         kind, session = happening.kind, happening.session
         if kind is ParticipantJoined:
             user = happening.fields["user"]
-            self._users.setdefault((session.tenant, user), {})[session.id] = session
+            self._index(user, session)
             if session.invitation_id is not None and user != session.host:
                 self._soon(self._came, session, user)
         elif kind is SessionEnded:
@@ -315,15 +360,17 @@ class Inviting:
             self._end(session, "the call ended")
 
     def _over(self, session: Session) -> None:
-        for participant in session.participants:
-            key = (session.tenant, participant.user)
-            held = self._users.get(key)
+        users = {participant.user for participant in session.participants}
+        invitation = self.invitations.close(session.id, now=self._clock())
+        if invitation is not None and invitation.invitee.person_id is not None:
+            users.add(invitation.invitee.person_id)
+        for user in users:
+            held = self._users.get((session.tenant, user))
             if held is not None:
                 held.pop(session.id, None)
                 if not held:
-                    del self._users[key]
+                    del self._users[session.tenant, user]
         self._ringing.pop(session.id, None)
-        self.invitations.close(session.id, now=self._clock())
 
     def _end(self, session: Session, cause: str) -> None:
         async def end() -> None:

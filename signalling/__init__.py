@@ -84,6 +84,8 @@ from .invitations import (
     TooManyInvitations,
     UnknownInvitation,
     UnknownPerson,
+    check_answer,
+    check_pending,
     contact_relationship_id,
 )
 from .originate import DryRun, DryRunLeg, OriginateRequest, may_see
@@ -194,6 +196,8 @@ __all__ = [
     "UnknownUser",
     "User",
     "WrongState",
+    "check_answer",
+    "check_pending",
     "contact_relationship_id",
     "event_body",
     "implicit_channel_of",

@@ -257,7 +257,7 @@ class Invitations:
 
     def accept(self, invitation: Invitation, user: str, *, now: float) -> None:
         """`user` takes part. Exactly one answer counts; the others raise InvitationConflict."""
-        self._check_answer(invitation, user, now)
+        check_answer(invitation, user, now=now)
         self._answered(invitation, "ACCEPTED", user, now)
         invitee = invitation.invitee
         if invitee.person_id is None:
@@ -275,7 +275,7 @@ class Invitations:
 
     def decline(self, invitation: Invitation, user: str | None, reason: str | None, *, now: float) -> None:
         """The one who was asked does not want to; None is somebody who has the link and no account."""
-        self._check_answer(invitation, user, now)
+        check_answer(invitation, user, now=now)
         invitation.decline_reason = reason
         self._answered(invitation, "DECLINED", user, now)
         self._tell(invitation)
@@ -284,7 +284,7 @@ class Invitations:
         """Send it once more, and let it live for another week. Not sooner than a day after one that arrived."""
         if user != invitation.inviter:
             raise InvitationForbidden("only who made the invitation can send it again")
-        self._check_pending(invitation, now)
+        check_pending(invitation, now=now)
         if invitation.resent_count >= MAX_RESENDS:
             raise InvitationConflict(f"an invitation is sent again {MAX_RESENDS} times at most")
         states = {delivery.state for delivery in invitation.deliveries.values()}
@@ -351,19 +351,6 @@ class Invitations:
 
     # Inside.
 
-    def _check_answer(self, invitation: Invitation, user: str | None, now: float) -> None:
-        if user == invitation.inviter:
-            raise InvitationForbidden("who made the invitation cannot answer it")
-        if invitation.invitee.person_id not in (None, user):
-            raise InvitationForbidden("the invitation is for somebody else")
-        self._check_pending(invitation, now)
-
-    def _check_pending(self, invitation: Invitation, now: float) -> None:
-        if invitation.status == "EXPIRED" or (invitation.status == "PENDING" and now >= invitation.expires_at):
-            raise InvitationTooLate("the invitation has expired")
-        if invitation.status != "PENDING":
-            raise InvitationConflict(f"the invitation was {invitation.status.lower()} already")
-
     def _answered(self, invitation: Invitation, status: InvitationStatus, user: str | None, now: float) -> None:
         self._unlink(invitation)
         self._no_longer_pending(invitation, status)
@@ -421,6 +408,23 @@ class Invitations:
     def _tell_relationship(self, relationship: Relationship) -> None:
         if self.on_relationship is not None:
             self.on_relationship(relationship)
+
+
+def check_answer(invitation: Invitation, user: str | None, *, now: float) -> None:
+    """Raise what speaks against an answer of `user`: it is for somebody else, too late, or not the first."""
+    if user == invitation.inviter:
+        raise InvitationForbidden("who made the invitation cannot answer it")
+    if invitation.invitee.person_id not in (None, user):
+        raise InvitationForbidden("the invitation is for somebody else")
+    check_pending(invitation, now=now)
+
+
+def check_pending(invitation: Invitation, *, now: float) -> None:
+    """Raise InvitationTooLate or InvitationConflict unless it still waits for its answer."""
+    if invitation.status == "EXPIRED" or (invitation.status == "PENDING" and now >= invitation.expires_at):
+        raise InvitationTooLate("the invitation has expired")
+    if invitation.status != "PENDING":
+        raise InvitationConflict(f"the invitation was {invitation.status.lower()} already")
 
 
 def pair_relationship_id(tenant: str, user: str, other: str) -> str:

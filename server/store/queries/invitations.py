@@ -7,16 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import RowMapping, func, select, union
+from sqlalchemy import RowMapping, case, func, select, union
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from signalling import Delivery, Invitation, Invitee, Relationship
+from signalling import ChatMessage, Delivery, Invitation, Invitee, Participant, Relationship, Session
 
-from ..records import PARTICIPANT_COLUMNS, SESSION_COLUMNS, ParticipantRecord, SessionRecord
+from ..records import SESSION_COLUMNS, SessionRecord
 from ..schema import chat_messages, invitations, participants, relationships, sessions
 
 _SESSION = tuple(sessions.c[name] for name in SESSION_COLUMNS)
-_PARTICIPANT = tuple(participants.c[name] for name in PARTICIPANT_COLUMNS)
 
 
 # Rows.
@@ -133,15 +132,44 @@ async def relationships_of_pairs(connection: AsyncConnection) -> list[Relationsh
 
 
 @dataclass(frozen=True, slots=True)
+class Stay:
+    """A user's part in a session: from the first coming on, whether it is over or not."""
+
+    user: str
+    display_name: str | None
+    joined_at: int
+    "ms since the epoch."
+    present: bool
+    "Whether the user, or anybody else where it stands for the others, takes part now."
+
+
+@dataclass(frozen=True, slots=True)
 class Sitting:
     """A session with what the invitation dialect shows of it to one user."""
 
     session: SessionRecord
-    mine: ParticipantRecord | None
-    "The user's first stay."
-    other: ParticipantRecord | None
-    "The first stay of anybody else."
+    mine: Stay | None
+    other: Stay | None
+    "Of the first of all others."
     invitation: Invitation | None
+
+
+def sitting_of(session: Session, record: SessionRecord, user: str, invitation: Invitation | None) -> Sitting:
+    """The same from a session in memory."""
+    firsts: dict[bool, Participant] = {}
+    present: set[bool] = set()
+    for participant in session.participants:
+        own = participant.user == user
+        firsts.setdefault(own, participant)
+        if participant.left_at is None:
+            present.add(own)
+    mine, other = (
+        Stay(first.user, first.display_name, round(first.joined_at * 1000), own in present)
+        if (first := firsts.get(own)) is not None
+        else None
+        for own in (True, False)
+    )
+    return Sitting(record, mine, other, invitation)
 
 
 async def session_ids(
@@ -177,22 +205,27 @@ async def sittings(connection: AsyncConnection, ids: Sequence[int], user: str) -
     ]
 
 
-async def _first_stays(
-    connection: AsyncConnection, ids: Sequence[int], user: str
-) -> dict[tuple[str, bool], ParticipantRecord]:
+async def _first_stays(connection: AsyncConnection, ids: Sequence[int], user: str) -> dict[tuple[str, bool], Stay]:
     """(session, whether it is of `user`) -> the first stay."""
     own = participants.c.user_id == user
+    here = case((participants.c.left_at.is_(None), 1), else_=0)
     firsts = (
-        select(participants.c.session_id, func.min(participants.c.idx).label("idx"))
+        select(participants.c.session_id, func.min(participants.c.idx).label("idx"), func.max(here).label("present"))
         .where(participants.c.session_id.in_(ids))
         .group_by(participants.c.session_id, own)
         .subquery()
     )
-    query = select(*_PARTICIPANT).join(
-        firsts, (firsts.c.session_id == participants.c.session_id) & (firsts.c.idx == participants.c.idx)
-    )
-    stays = [ParticipantRecord.from_row(row) for row in await connection.execute(query)]
-    return {(stay.session_id, stay.user_id == user): stay for stay in stays}
+    query = select(
+        participants.c.session_id,
+        participants.c.user_id,
+        participants.c.display_name,
+        participants.c.joined_at,
+        firsts.c.present,
+    ).join(firsts, (firsts.c.session_id == participants.c.session_id) & (firsts.c.idx == participants.c.idx))
+    return {
+        (str(session_id), who == user): Stay(who, name, joined_at, bool(present))
+        for session_id, who, name, joined_at, present in await connection.execute(query)
+    }
 
 
 async def invitation(connection: AsyncConnection, invitation_id: str) -> Invitation | None:
@@ -229,11 +262,14 @@ async def shared_sessions(
     return row[0], row[1]
 
 
-async def messages(
-    connection: AsyncConnection, session_id: int, *, limit: int, after: int | None
-) -> Sequence[RowMapping]:
-    """What was said in a session, oldest first, from behind index `after`: rows of `chat_messages`."""
-    query = select(chat_messages).where(chat_messages.c.session_id == session_id)
+async def messages(connection: AsyncConnection, session_id: int, *, limit: int, after: int | None) -> list[ChatMessage]:
+    """What was said in a session, oldest first, from behind index `after`."""
+    said = chat_messages.c
+    query = select(
+        said.idx, said.id, said.user_id, said.participant_idx, said.display_name, said.payload_type, said.payload,
+        said.created_at,
+    ).where(said.session_id == session_id)  # fmt: skip
     if after is not None:
-        query = query.where(chat_messages.c.idx > after)
-    return (await connection.execute(query.order_by(chat_messages.c.idx).limit(limit))).mappings().all()
+        query = query.where(said.idx > after)
+    rows = await connection.execute(query.order_by(said.idx).limit(limit))
+    return [ChatMessage(*fields, at / 1000) for *fields, at in rows]
