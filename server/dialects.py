@@ -57,7 +57,7 @@ def dialects_of(services: Services) -> list[Dialect]:
             registry,
             database,
             writer,
-            AppSessions(database, writer, clock=time.time, limits=LogLimits(api.app_session_logs, api.app_session_size)),
+            AppSessions(database, writer, limits=LogLimits(api.app_session_logs, api.app_session_size)),
             max_log=api.app_session_log_length,
         ).dialect(),
         PbxApi(services.registry, clock=services.clock).dialect(),

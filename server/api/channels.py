@@ -191,7 +191,7 @@ class ChannelsApi:
         """Sessions of the channels that the token is at least a host of; an admin's token sees all (B7)."""
         wanted = queries.SessionFilter(
             tenant=call.tenant,
-            operator=_operator(call),
+            operator=operator_of(call),
             channel_id=None if query.channel is None else query.channel.lower(),
             search=query.search or None,
             after=query.after,
@@ -450,7 +450,7 @@ async def _end(session: Session, *, by: str | None, cause: str) -> None:
         return  # somebody else was faster, and this is what was wanted
 
 
-def _operator(call: Call) -> queries.Operator | None:
+def operator_of(call: Call) -> queries.Operator | None:
     """Who must be a host of what is listed; None when the token is one of everything."""
     principal = call.principal
     if principal.kind == "admin" or principal.roles.get("*") == "host":
