@@ -92,6 +92,7 @@ from .originate import DryRun, DryRunLeg, OriginateRequest, may_see
 from .participants import ChatMessage, Participant
 from .people import DEFAULT_TENANT, People, User
 from .ports import CredentialStore, SipPort
+from .recovery import cut_off_session, interrupt, past_call, recall
 from .registry import Registry
 from .rooms import RANKS, Channel, Role, Rooms, ServiceMode, own_channel
 from .routing import DialPlan, Extension, InboundNumber, MediaMode, Pattern, Principal, Route, RouteTrunk
@@ -199,11 +200,15 @@ __all__ = [
     "check_answer",
     "check_pending",
     "contact_relationship_id",
+    "cut_off_session",
     "event_body",
     "implicit_channel_of",
+    "interrupt",
     "may_see",
     "own_channel",
+    "past_call",
     "peer_of",
+    "recall",
     "session_id_of",
     "short_of_session",
     "user_number",

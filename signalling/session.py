@@ -403,7 +403,7 @@ class Session:
             raise WrongState("the session has ended")
         self._ending = True
         if self._task is None or self._task.done():
-            self._end(Finished(cause, by="command"))
+            self._end(Finished(cause, by="command"), time())
             return
         self.post(HangUp(cause))
         await asyncio.shield(self._task)
@@ -411,7 +411,7 @@ class Session:
     def abandon(self, cause: str) -> None:
         """End a session without a call for a reason of the server's own."""
         assert not self.has_task
-        self._end(Finished(cause, by="server"))
+        self._end(Finished(cause, by="server"), time())
 
     async def hang_up(self, cause: str = "ended by command") -> None:
         """As `end`."""
@@ -514,7 +514,18 @@ class Session:
             if isinstance(item, Hold) and not item.done.done():
                 item.done.set_exception(WrongState("the call has ended"))
         self._inbox.clear()
-        call.ended = self.now()
+        self._call_ended(end, self.now())
+        if self.kind == "call" or self._ending:
+            self._end(end, time())
+            return
+        at = time()
+        for participant in seated:
+            if participant is not None and participant.left_at is None:
+                self._left(participant, at)
+
+    def _call_ended(self, end: Finished, now: float) -> None:
+        call = self.call
+        call.ended = now
         call.status = call.status or end.status
         call.reason = end.cause
         call.hung_up_by = end.by
@@ -530,17 +541,10 @@ class Session:
             hung_up_by=end.by,
             user_data=call.user_data,
         )
-        if self.kind == "call" or self._ending:
-            self._end(end)
-            return
-        at = time()
-        for participant in seated:
-            if participant is not None and participant.left_at is None:
-                self._left(participant, at)
 
-    def _end(self, end: Finished) -> None:
+    def _end(self, end: Finished, at: float) -> None:
         self.ended = True
-        self.ended_at = at = time()
+        self.ended_at = at
         self.end_cause = end.cause
         for participant in self.participants:
             if participant.left_at is None:
