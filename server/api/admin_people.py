@@ -13,8 +13,8 @@ from signalling import People, Role, User
 from ..auth import SCOPES
 from ..errors import ApiError
 from ..fields import Printable
-from ..sections import DialPattern, Id, Number
-from ..tokens import ApiKey, TokenBook, TokenRole
+from ..sections import DialPattern, Id, Number, TokenRole
+from ..tokens import ApiKey, TokenBook
 from .admin_settings import BASE, TAG, Removed
 from .openapi import Body, Call, Dialect, operation, operations_of
 from .pbx import ErrorBody
