@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, Field, RootModel
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel
 
 from ..fields import Printable
 from .openapi import Body
@@ -185,6 +185,8 @@ class SpokenSentence(Body):
 
 class Spoken(RootModel[Annotated[list[SpokenSentence], Field(min_length=1, max_length=MAX_SENTENCES)]]):
     """Sentences in the order they were said."""
+
+    model_config = ConfigDict(strict=True)
 
 
 # What we answer.
