@@ -247,6 +247,8 @@ async def open_house(
             yield House(client, services, network, endpoint, media, tokens, now)
     finally:
         await registry.close()
+        for stop in services.at_stop:
+            await stop()
         if writer is not None:
             await writer.close()
         await database.close()
