@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,16 +108,18 @@ async def log_entries(connection: AsyncConnection, app_session_id: str, part: st
 async def _rows(connection: AsyncConnection, ids: Sequence[str]) -> list[AppSessionRow]:
     table = app_sessions.c
     columns = (table.id, table.tenant, table.client_id, table.url, table.started_at, table.created_at)
-    rows: Iterable[Any] = await connection.execute(select(*columns).where(table.id.in_(ids)))
-    heads: dict[str, tuple[Any, ...]] = {row[0]: tuple(row) for row in rows}
+    found: Sequence[Any] = (await connection.execute(select(*columns).where(table.id.in_(ids)))).all()
     users = await _linked(connection, app_session_users, "user_id", ids)
     rooms = await _linked(connection, app_session_channels, "channel_id", ids)
     sittings = await _linked(connection, app_session_sessions, "session_id", ids)
-    return [
-        AppSessionRow(*heads[key], tuple(users[key]), tuple(rooms[key]), tuple(sittings[key]))
-        for key in ids
-        if key in heads
-    ]
+    rows = {
+        row.id: AppSessionRow(
+            row.id, row.tenant, row.client_id, row.url, row.started_at, row.created_at,
+            tuple(users[row.id]), tuple(rooms[row.id]), tuple(sittings[row.id]),
+        )
+        for row in found
+    }  # fmt: skip
+    return [rows[key] for key in ids if key in rows]
 
 
 async def _linked(connection: AsyncConnection, table: Table, column: str, ids: Sequence[str]) -> dict[str, list[str]]:
