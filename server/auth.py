@@ -98,6 +98,7 @@ PERMISSIONS: Mapping[str, Permission] = {
     "pbx.session.directly": Permission("user", WRITE),
     "pbx.session.get": Permission("viewer", READ),
     "pbx.session.destroy": Permission("host", WRITE),
+    "pbx.session.call": Permission("member", WRITE),
     "pbx.session.hold": Permission("member", WRITE),
     "pbx.session.unhold": Permission("member", WRITE),
     "pbx.session.refer": Permission("host", WRITE),

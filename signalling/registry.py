@@ -14,7 +14,7 @@ import structlog
 
 from . import originate
 from .commands import CallRecord
-from .errors import LimitReached, WrongState
+from .errors import LimitReached, NotAllowed, WrongState
 from .events import EventBus
 from .originate import DryRun, OriginateRequest
 from .people import People
@@ -126,6 +126,7 @@ class Registry:
 
         Raises SignallingError; WrongState when the given session has ended or has a call already.
         """
+        self._must_own_phones(principal)
         origination = originate.resolve(self.switch, request, principal)
         record = CallRecord(
             request.caller,
@@ -155,7 +156,12 @@ class Registry:
 
     async def dry_run(self, request: OriginateRequest, principal: Principal) -> DryRun:
         """What `originate` would send, and why; nothing is sent. Raises SignallingError."""
+        self._must_own_phones(principal)
         return await originate.rehearse(self.switch, originate.resolve(self.switch, request, principal))
+
+    def _must_own_phones(self, principal: Principal) -> None:
+        if principal.tenant != self.switch.tenant:
+            raise NotAllowed("the phones and trunks belong to another tenant")
 
     def sessions(self, tenant: str | None = None) -> list[Session]:
         """The active ones, oldest first; of one tenant, or of all."""

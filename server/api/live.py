@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from signalling import DryRun, OriginateRequest, Principal
 
@@ -81,8 +81,11 @@ class SessionView(Protocol):
 class LiveSessions(Protocol):
     """The registry of sessions. Refusals are signalling.SignallingError."""
 
-    async def originate(self, request: OriginateRequest, principal: Principal) -> SessionView:
-        """Start a call: ring the caller, then the callee. Returns before anybody answered."""
+    async def originate(self, request: OriginateRequest, principal: Principal, session: Any = None, /) -> SessionView:
+        """Start a call, in a session of its own or in one of `get`: ring the caller, then the callee.
+
+        Returns before anybody answered.
+        """
 
     async def dry_run(self, request: OriginateRequest, principal: Principal) -> DryRun:
         """What `originate` would send; sends nothing."""

@@ -275,6 +275,21 @@ class PbxApi:
 
     @operation(
         "POST",
+        "/api/sessions/{id}/calls",
+        summary="Call into a session",
+        tag=TAG,
+        permission="pbx.session.call",
+        errors=(400, 403, 404, 409, 503),
+    )
+    async def call_into_session(self, call: Call, body: CreateSession) -> SessionId:
+        """As "Create call session", in a session that has no call now: both parties take part in it once they answer,
+        and it goes on when they hang up. Ours; 409 while a call goes on."""
+        session = self._session(call)
+        await self._live.originate(OriginateRequest(**body.model_dump(mode="json")), call.principal, session)
+        return SessionId(id=session.id)
+
+    @operation(
+        "POST",
         "/api/sessions/{id}/hold",
         summary="Hold call session",
         tag=TAG,

@@ -78,7 +78,9 @@ class FakeRegistry:
     release: asyncio.Event = field(default_factory=asyncio.Event)
     refusal: Exception | None = None
 
-    async def originate(self, request: OriginateRequest, principal: Principal) -> FakeSession:
+    async def originate(
+        self, request: OriginateRequest, principal: Principal, session: object = None, /
+    ) -> FakeSession:
         self._refuse(request)
         self.requests.append(request)
         self.asked.set()
