@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from time import time
 from typing import Any, Protocol
@@ -31,6 +31,7 @@ from signalling import (
     Invitee,
     ParticipantJoined,
     Registry,
+    Relationship,
     Session,
     SessionEnded,
     UnknownPerson,
@@ -220,6 +221,21 @@ class Inviting:
 
     # Life.
 
+    def restore(self, invitations: Iterable[Invitation], relationships: Iterable[Relationship]) -> None:
+        """Take what is stored: to be called once the sessions are restored, before `start`."""
+        taken = []
+        for invitation in invitations:
+            session = self.registry.get(invitation.session_id)
+            if session is None or session.ended:
+                continue
+            session.invitation_id = invitation.id
+            session.invited = invitation.status == "PENDING" and all(
+                participant.user == invitation.inviter for participant in session.participants
+            )
+            invitation.invitee = self._recognised(invitation.tenant, invitation.invitee)
+            taken.append(invitation)
+        self.invitations.restore(taken, relationships)
+
     def start(self) -> None:
         """Follow the sessions from now on, those that are restored already too."""
         for session in self.registry.sessions():
@@ -270,10 +286,17 @@ class Inviting:
             if person is None:
                 raise UnknownPerson("personId: there is no such person")
             return Invitee(person.id, person.email, person.phone, invitee.name)
+        return self._recognised(tenant, invitee)
+
+    def _recognised(self, tenant: str, invitee: Invitee) -> Invitee:
+        """With the user who has that address or number, if one is known."""
+        people = self.registry.people
         found: User | None = people.by_email(tenant, invitee.email) if invitee.email else None
         if found is None and invitee.phone:
             found = people.by_phone(tenant, invitee.phone)
-        return invitee if found is None else Invitee(None, invitee.email, invitee.phone, invitee.name, found.id)
+        if found is None or invitee.person_id is not None:
+            return invitee
+        return Invitee(None, invitee.email, invitee.phone, invitee.name, found.id)
 
     def _meets(self, tenant: str, user: str, invitee: Invitee) -> bool:
         """Whether the two have a session of their own already, made in whichever dialect (C14)."""

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
-from signalling import Invitation
+from signalling import Invitation, Invitations, Registry, Relationship
 
 from ..invitations import KIND, Inviting, Ways
 from ..sections import Config
+from ..store.database import Database
+from ..store.queries import invitations as queries
+from ..store.queries.reading import reading
+from ..store.writer import Writer
 from .email import ResendMail
 from .hook import InvitationHook
 from .link import Channel, Message
@@ -70,6 +75,44 @@ class Courier:
         """Close the connections to the vendors; after the outbox."""
         for channel in self._channels.values():
             await channel.close()
+
+
+def inviting_of(config: Config, registry: Registry, outbox: Outbox, database: Database, writer: Writer) -> Inviting:
+    """Invitations over these parts: stored by the writer, delivered by the outbox. Not started yet."""
+
+    def store(invitation: Invitation) -> None:
+        writer.write("invitations", queries.invitation_row(invitation))
+
+    def store_relationship(relationship: Relationship) -> None:
+        began_with_contact = relationship.user_b is not None and relationship.contact is not None
+        mode: Literal["upsert", "insert"] = "upsert" if began_with_contact else "insert"
+        writer.write("relationships", queries.relationship_row(relationship), mode)
+
+    async def stored(invitation_id: str) -> Invitation | None:
+        await writer.settled()
+        async with reading(database) as connection:
+            return await queries.invitation(connection, invitation_id)
+
+    kept = Invitations(max_pending_of_user=config.invitations.pending_per_user)
+    kept.on_change = store
+    kept.on_relationship = store_relationship
+    return Inviting(registry, kept, outbox, ways_of(config, base_url=base_url_of(config)), stored=stored)
+
+
+async def restore(inviting: Inviting, database: Database) -> None:
+    """Take up what waited for an answer when the last process ended; its sessions are restored before."""
+    async with reading(database) as connection:
+        invitations = await queries.open_invitations(connection)
+        relationships = await queries.relationships_of_pairs(connection)
+    inviting.restore(invitations, relationships)
+
+
+def base_url_of(config: Config) -> str:
+    """Where people reach this server."""
+    if config.api.public_url:
+        return config.api.public_url
+    host = config.server.host
+    return f"http://{f'[{host}]' if ':' in host else host}:{config.server.http_port}"
 
 
 def ways_of(config: Config, *, base_url: str) -> Ways:

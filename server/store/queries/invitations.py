@@ -272,4 +272,16 @@ async def messages(connection: AsyncConnection, session_id: int, *, limit: int, 
     if after is not None:
         query = query.where(said.idx > after)
     rows = await connection.execute(query.order_by(said.idx).limit(limit))
-    return [ChatMessage(*fields, at / 1000) for *fields, at in rows]
+    return [
+        ChatMessage(
+            index=row.idx,
+            id=row.id,
+            user=row.user_id,
+            participant=row.participant_idx,
+            display_name=row.display_name,
+            payload_type=row.payload_type,
+            payload=row.payload,
+            at=row.created_at / 1000,
+        )
+        for row in rows
+    ]
