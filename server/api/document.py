@@ -35,6 +35,7 @@ def document(dialects: Iterable[Dialect], *, title: str, version: str) -> dict[s
     }
 
 
+HTML_TYPE = "text/html"
 Schemas = Mapping[tuple[type[BaseModel], JsonSchemaMode], dict[str, Any]]
 
 _MEANINGS = {
@@ -126,7 +127,10 @@ def _error(status: int, declared: Operation, schemas: Schemas, dialect: Dialect)
         body = dialect.error(status, CODES[status], _MEANINGS[status], None)
         example = body.model_dump(mode="json", by_alias=True, exclude_none=dialect.omit_none)
     content = {"schema": schemas[dialect.error_model, "serialization"], "example": example}
-    return {"description": _MEANINGS[status], "content": {JSON_TYPE: content}}
+    kinds: dict[str, Any] = {JSON_TYPE: content}
+    if declared.media_type == HTML_TYPE:  # a page says what is wrong in a page
+        kinds[HTML_TYPE] = {"schema": {"type": "string"}}
+    return {"description": _MEANINGS[status], "content": kinds}
 
 
 def _parameters(declared: Operation, path: str) -> list[dict[str, Any]]:
