@@ -1,0 +1,1 @@
+"""Pages for people: no build step, and they work without scripts."""
