@@ -122,6 +122,10 @@ class Rooms:
             channel = own_channel(session)
         return channel if channel.tenant == tenant else None
 
+    def all(self) -> list[Channel]:
+        """Those made on purpose, of every tenant."""
+        return list(self._channels.values())
+
     def channels(self, tenant: str) -> list[Channel]:
         """Those made on purpose, oldest first."""
         return [channel for channel in self._channels.values() if channel.tenant == tenant]

@@ -49,6 +49,7 @@ from .endpoint import SipEndpoint
 from .errors import ParseError, SipError
 from .grammar import quote
 from .headers import Address, AuthValue, CSeq, Headers, MediaType, Reason, Via, parse_addresses
+from .kept_binding import KeptBinding
 from .message import REASON_PHRASES, Message, Request, Response, parse_message, response_to
 from .offer_answer import session_description
 from .outgoing import (
@@ -128,6 +129,7 @@ __all__ = [
     "Headers",
     "HealthState",
     "IncomingCall",
+    "KeptBinding",
     "Listen",
     "Listener",
     "MediaType",

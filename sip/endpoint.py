@@ -9,6 +9,7 @@ from typing import Protocol
 
 from .dialog import Dialog
 from .errors import ParseError
+from .kept_binding import LostFlow
 from .message import Request, Response, parse_message
 from .resolver import Chance, Lookups, ResolveError, ip_version, numeric_target, resolve
 from .stack import SipStack
@@ -344,6 +345,16 @@ class SipEndpoint:
         if not (is_reachable(target) and self._speaks(target)):
             return flow  # multicast, or an IP version that we have no socket of
         return self._flow(target)
+
+    def flow_again(self, transport: str, local: tuple[str, int], remote: tuple[str, int]) -> Flow:
+        """The flow that a former process had: over UDP the same one, of the socket that listens there now."""
+        if transport == "UDP":
+            version = ip_version(remote[0])
+            fitting = [udp for udp in self._sockets if ip_version(udp.host) == version]
+            fitting.sort(key=lambda udp: (udp.port != local[1], udp.host != local[0], not is_wildcard(udp.host)))
+            if fitting:
+                return fitting[0].flow_to(canonical_address(remote[0]), remote[1])
+        return LostFlow(transport, local, remote)
 
     def _flow(self, target: Target) -> Flow:
         if target.transport == "TCP":

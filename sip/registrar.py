@@ -15,13 +15,14 @@ from typing import Final
 from .errors import ParseError
 from .grammar import parse_number
 from .headers import Address
+from .kept_binding import KeptBinding
 from .message import Request, Response, response_to
 from .source import address_of
 from .timers import TimerQueue
 from .transport.base import Flow
 from .uri import Uri
 
-__all__ = ["REGISTRAR_EXTENSIONS", "Binding", "ChangeListener", "Registrar", "RegistrarLimits"]
+__all__ = ["REGISTRAR_EXTENSIONS", "Binding", "ChangeListener", "Keeper", "Registrar", "RegistrarLimits"]
 
 REGISTRAR_EXTENSIONS: Final = ("path", "outbound")
 "Option tags that a REGISTER may Require."
@@ -86,6 +87,29 @@ class Binding:
         self.request_uri = uri
 
     @property
+    def key(self) -> str:
+        """Tells it apart from the others of its address-of-record: instance and reg-id (RFC 5626 §6), else the URI."""
+        return str(self.uri) if self.reg_id is None else f"{self.instance};reg-id={self.reg_id}"
+
+    def kept(self) -> KeptBinding:
+        """What is to be stored of it, in the clock that the registrar is told."""
+        return KeptBinding(
+            self.aor,
+            self.key,
+            str(self.contact),
+            self.flow.transport,
+            self.flow.local,
+            self.received,
+            self.path,
+            self.reg_id,
+            self.user_agent,
+            self.call_id,
+            self.cseq,
+            self.registered_at,
+            self.expires_at,
+        )
+
+    @property
     def flow_only(self) -> bool:
         """True if nothing but the open flow reaches it: outbound, or a connection from behind a NAT."""
         return self.reg_id is not None or _is_behind_nat(self.uri, self.received)
@@ -93,6 +117,9 @@ class Binding:
 
 ChangeListener = Callable[[str, list[Binding]], None]
 "Called with the address-of-record and its bindings after each change (not after a mere refresh)."
+
+Keeper = Callable[[Binding, bool], None]
+"Called with each binding that is made or refreshed (True), or that is no more (False), to store it."
 
 
 class _Refused(Exception):
@@ -123,6 +150,7 @@ class Registrar:
     def __init__(self, limits: RegistrarLimits | None = None, *, on_change: ChangeListener | None = None) -> None:
         self._limits = limits if limits is not None else RegistrarLimits()
         self._on_change = on_change
+        self.keeper: Keeper | None = None
         self._aors: dict[str, list[Binding]] = {}
         self._expiry: TimerQueue[Binding] = TimerQueue()
         self._by_connection: dict[Flow, set[Binding]] = {}
@@ -157,6 +185,36 @@ class Registrar:
     def remove(self, aor: str) -> None:
         """Forget every binding of `aor` (an administrator's act)."""
         self._drop(list(self._aors.get(aor, ())))
+
+    def restore(self, kept: KeptBinding, flow: Flow) -> Binding | None:
+        """Take a binding that was stored by a former process, its instants in our clock, `flow` as it is now.
+
+        None when nothing reaches it any more, or a newer one is there. Nobody is told. ParseError for a contact that is
+        none.
+        """
+        contact = Address.parse(kept.contact)
+        binding = Binding(
+            contact,
+            contact.uri,
+            flow,
+            kept.path,
+            contact.parameter("+sip.instance") or None,
+            kept.reg_id,
+            _q(contact),
+            kept.expires_at,
+            kept.user_agent,
+            kept.call_id,
+            kept.cseq,
+            kept.remote,
+            kept.registered_at,
+            kept.aor,
+        )
+        if any(other.key == binding.key for other in self._aors.get(kept.aor, ())):
+            return None
+        if flow.closed and binding.flow_only:
+            return None
+        self._keep(binding)
+        return binding
 
     def flow_closed(self, flow: Flow) -> None:
         """A connection ended: drop the bindings that nothing else can reach (RFC 5626 §5.3, and those behind NATs).
@@ -294,11 +352,15 @@ class Registrar:
             if old is not None:
                 changed = changed or old.flow != flow or old.uri != new.uri or old.q != new.q
                 self._forget(old)
+                if old.key != new.key:
+                    self._store(old, False)
             else:
                 changed = True
             self._keep(new)
+            self._store(new, True)
         for binding in dropped:
             self._forget(binding)
+            self._store(binding, False)
         if changed or dropped:
             self._tell(aor)
 
@@ -325,8 +387,13 @@ class Registrar:
     def _drop(self, bindings: list[Binding]) -> None:
         for binding in bindings:
             self._forget(binding)
+            self._store(binding, False)
         for aor in dict.fromkeys(binding.aor for binding in bindings):
             self._tell(aor)
+
+    def _store(self, binding: Binding, is_there: bool) -> None:
+        if self.keeper is not None:
+            self.keeper(binding, is_there)
 
     def _tell(self, aor: str) -> None:
         if self._on_change is not None:

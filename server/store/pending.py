@@ -140,7 +140,7 @@ class Pending:
             session_rows.append(session_values(session, number, channel_id))
             stays = session.participants
             if not touched.all:
-                stays = [stays[index] for index in sorted(touched.participants)]
+                stays = [stays[index] for index in sorted(touched.participants) if index < len(stays)]
             if self.people is not None:
                 for stay in stays:
                     participant_rows.append(participant_values(session, stay, number, channel_id, self.people))
