@@ -38,6 +38,7 @@ SCAN_EVERY_S = 5.0  # at most, while there are more lanes than memory holds
 NO_DELIVERER_S = 60.0  # rest of a lane whose kind nobody delivers
 STORE_DOWN_S = 1.0  # before the database is asked again
 ATTEMPT_S = 60.0  # a deliverer has a shorter limit of its own; this one is for its faults
+READ_S = 5.0  # for a query under way when the server stops
 CLOSE_S = 2.0  # for attempts under way when the server stops
 MAX_ERROR = 500  # characters of a reason that are kept
 LONGEST_WAIT_S = 3600.0  # between two looks at the clock
@@ -138,6 +139,7 @@ class Outbox:
         self._missed = False
         self._scan_at = 0.0
         self._wake = asyncio.Event()
+        self._closing = False
         self._task: asyncio.Task[None] | None = None
         self._attempts: set[asyncio.Task[None]] = set()
 
@@ -217,6 +219,10 @@ class Outbox:
         """Stop. Attempts under way get a short time, then they are left for the next start."""
         if self._task is None:
             return
+        # A query is let come to its end: one that is cut off costs its connection.
+        self._closing = True
+        self._wake.set()
+        await asyncio.wait([self._task], timeout=READ_S)
         self._task.cancel()
         await asyncio.wait([self._task])
         self._task = None
@@ -234,7 +240,7 @@ class Outbox:
     # The worker.
 
     async def _run(self) -> None:
-        while True:
+        while not self._closing:
             self._wake.clear()
             try:
                 await self._scan()
@@ -245,18 +251,33 @@ class Outbox:
                     continue
             except StoreUnavailable as error:
                 log.warning("outbox_waits_for_the_database", error=str(error))
-                await asyncio.sleep(STORE_DOWN_S)
+                await self._pause(STORE_DOWN_S)
                 continue
             await self._pause()
 
-    async def _pause(self) -> None:
-        """Until something is put in, a lane ends its turn, or a rest is over."""
-        until = [at for at in (self._lanes.deadline, self._scan_at if self._scanning or self._missed else None) if at]
-        wait_s = min([LONGEST_WAIT_S, *(max(0.0, at - self._clock()) for at in until)])
+    async def _pause(self, wait_s: float | None = None) -> None:
+        """`wait_s`, or until something is put in, a lane ends its turn, a rest is over."""
+        if self._closing:
+            return
+        if wait_s is None:
+            await self._wait(self._until_due())
+        else:
+            until = asyncio.get_running_loop().time() + wait_s
+            while not self._closing and (left_s := until - asyncio.get_running_loop().time()) > 0:
+                self._wake.clear()
+                await self._wait(left_s)
+
+    def _until_due(self) -> float:
+        """Seconds until there may be something to do that nobody wakes us for."""
         if self._lanes.busy >= self._lanes.at_once:
-            wait_s = LONGEST_WAIT_S  # a lane that ends wakes us
+            return LONGEST_WAIT_S
+        due = [at for at in (self._lanes.deadline, self._scan_at if self._missed else None) if at is not None]
+        return min([LONGEST_WAIT_S, *(max(0.0, at - self._clock()) for at in due)])
+
+    async def _wait(self, wait_s: float) -> None:
         try:
-            await asyncio.wait_for(self._wake.wait(), wait_s)
+            async with asyncio.timeout(wait_s):
+                await self._wake.wait()
         except TimeoutError:
             return
 
@@ -274,7 +295,7 @@ class Outbox:
                     self._missed = True
                     break
                 self._scan_after = place.after
-            if self._missed or len(places) < LANES_A_READ:
+            if self._missed or self._closing or len(places) < LANES_A_READ:
                 break
         self._scanning = False
         self._scan_at = self._clock() + SCAN_EVERY_S
