@@ -1,9 +1,10 @@
-"""All dialects of the API, made over the same parts: by the server, and by its tests."""
+"""[io] All dialects of the API, made over the same parts: by the server, and by its tests."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from time import time
 
 from signalling import Registry
 
@@ -13,11 +14,17 @@ from .api.app_sessions import AppSessionsApi
 from .api.callsession import CallSessionApi
 from .api.channels import ChannelsApi
 from .api.debug import DebugApi
+from .api.invitations import InvitationsApi
 from .api.openapi import Dialect
 from .api.pbx import PbxApi
 from .api.realtimekit_dialect import realtimekit_dialect
 from .artefacts import Artefacts
 from .auth import PERMISSIONS
+from .delivery.invitation import Courier, inviting_of
+from .delivery.invitation import restore as restore_invitations
+from .delivery.outbox import Outbox
+from .invitations import Inviting
+from .pages.join import JoinPage
 from .sections import Config
 from .settings import Settings
 from .store.app_sessions import AppSessions, LogLimits
@@ -42,15 +49,23 @@ class Services:
     "Seconds, monotonic."
     counts: Callable[[], dict[str, int]]
     "How many there are of what calls are made of."
+    outbox: Outbox = field(init=False)
+    inviting: Inviting = field(init=False)
+    at_start: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    "What to await, in this order, once the sessions are restored and before requests are taken."
     at_stop: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     "What to await, in this order, before the writer is closed."
+
+    def __post_init__(self) -> None:
+        self.outbox = Outbox(self.writer, self.database, time)
+        self.inviting = inviting_of(self.config, self.registry, self.outbox, self.database, self.writer)
 
 
 def dialects_of(services: Services) -> list[Dialect]:
     """Every dialect, ready for `make_app`."""
     registry, history, database, writer = services.registry, services.history, services.database, services.writer
     api = services.config.api
-    return [
+    dialects = [
         CallSessionApi(registry, history, legacy_status=api.legacy_status).dialect(),
         ChannelsApi(registry, history, database, writer).dialect(),
         AppSessionsApi(
@@ -64,8 +79,27 @@ def dialects_of(services: Services) -> list[Dialect]:
         _realtimekit(services),
         AdminSettings(services.settings, registry).dialect(),
         AdminPeople(registry.people, services.tokens).dialect(),
+        *_invitations(services),
         DebugApi(services.counts).dialect(),
     ]
+    services.at_start.append(services.outbox.start)
+    services.at_stop.insert(0, services.outbox.close)
+    return dialects
+
+
+def _invitations(services: Services) -> list[Dialect]:
+    config, inviting, database, writer = services.config, services.inviting, services.database, services.writer
+    courier = Courier(config, inviting)
+    courier.register(services.outbox)
+
+    async def begin() -> None:
+        await restore_invitations(inviting, database)
+        inviting.start()
+
+    services.at_start.append(begin)
+    services.at_stop += (inviting.close, courier.close)
+    api = InvitationsApi(inviting, services.history, database, writer, default_region=config.invitations.default_region)
+    return [api.dialect(), JoinPage(inviting).dialect()]
 
 
 def _realtimekit(services: Services) -> Dialect:

@@ -84,6 +84,8 @@ class House:
     media: FakeMediaEngine
     tokens: dict[str, str]
     "Name in TOKENS -> the token itself."
+    phones: dict[str, SimPhone] = field(default_factory=dict)
+    "Those that `phone` made, by number."
     now: list[float] = field(default_factory=lambda: [0.0])
     "Add to its only item to let tokens expire: seconds."
 
@@ -153,6 +155,7 @@ class House:
         phone = SimPhone(self.network, f"phone{number}", user=number, password=f"ringway-{number}", server="ringway")
         phone.register()
         await self.until(lambda: phone.registered_for_s)
+        self.phones[number] = phone
         return phone
 
     async def until(self, condition: Callable[[], object]) -> None:
@@ -242,9 +245,11 @@ async def open_house(
     )
     app.setdefault("opened", opened_by(services.config))
     application = make_app(dialects_of(services), tokens=Authenticator(book), why_not_ready=lambda: None, **app)
+    for begin in services.at_start:
+        await begin()
     try:
         async with TestClient(TestServer(application)) as client:
-            yield House(client, services, network, endpoint, media, tokens, now)
+            yield House(client, services, network, endpoint, media, tokens, now=now)
     finally:
         await registry.close()
         for stop in services.at_stop:
