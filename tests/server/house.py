@@ -23,6 +23,7 @@ from server.sections import Config, TokenRole
 from server.settings import Settings
 from server.store.database import Database
 from server.store.history import History
+from server.store.restore import keep_people, keep_rooms
 from server.store.writer import Writer
 from server.tokens import TokenBook
 from server.vault import Vault
@@ -230,6 +231,8 @@ async def open_house(
     with suppress(NotImplementedError):
         writer = Writer(database, spool=folder / "spool")
         writer.follow(registry.bus, registry.people)
+        keep_people(registry.people, writer)
+        keep_rooms(registry.rooms, writer)
         history = History(registry, database, writer)
         await writer.start()
     services = Services(
