@@ -49,8 +49,11 @@ class Views:
         """What lists show."""
         return SessionSummary(**self._fields(sitting, user))
 
-    def detail(self, sitting: Sitting, user: str, *, count: int, first_at_ms: int) -> SessionDetail:
-        """All of it; `count` and `first_at_ms` are of the relationship's sessions."""
+    def detail(self, sitting: Sitting, user: str, *, reader: str | None, count: int, first_at_ms: int) -> SessionDetail:
+        """All of it, as `user` sees it, for the eyes of `reader`, an admin if None.
+
+        `count` and `first_at_ms` are of the relationship's sessions.
+        """
         session = sitting.session
         fields = self._fields(sitting, user)
         resolved = session.status == "RESOLVED" and session.ended_at is not None
@@ -62,7 +65,7 @@ class Views:
             ),
             currentGates=_gates(sitting),
             resolvedAt=instant(session.ended_at or 0) if resolved else None,
-            invitation=self.invitation(sitting.invitation, user),
+            invitation=self.invitation(sitting.invitation, user, reader),
         )
 
     def relationship_id(self, sitting: Sitting, user: str) -> str:
@@ -74,8 +77,11 @@ class Views:
         partner = self._partner(sitting, user).id
         return None if partner == PENDING_PARTNER else partner
 
-    def invitation(self, invitation: Invitation | None, user: str) -> InvitationInfo | None:
-        """Whole for the inviter, its state for the one who was asked, None for anybody else."""
+    def invitation(self, invitation: Invitation | None, user: str, reader: str | None) -> InvitationInfo | None:
+        """Whole for the inviter, its state for the one who was asked, None for anybody else.
+
+        The context is for the inviter in person, not for an admin that looks over the shoulder (C10).
+        """
         if invitation is None or not (user == invitation.inviter or invitation.is_for(user)):
             return None
         own = user == invitation.inviter
@@ -84,7 +90,7 @@ class Views:
             status=self._status(invitation),
             expiresAt=instant(round(invitation.expires_at * 1000)),
             url=self._inviting.link(invitation) if own else None,
-            context=invitation.context if own else None,
+            context=invitation.context if own and reader == user else None,
             declineReason=invitation.decline_reason,
             resendsLeft=max(0, MAX_RESENDS - invitation.resent_count) if own else None,
             deliveries=[

@@ -173,7 +173,7 @@ class InvitationsApi:
     )
     async def get_session(self, call: Call) -> SessionFound:
         """403 for whoever has no part in it (C20)."""
-        sitting, user = await self._seen(call)
+        sitting, user, reader = await self._seen(call)
         relationship_id = self._views.relationship_id(sitting, user)
         partner = self._views.partner_id(sitting, user)
         await self._writer.settled()
@@ -181,7 +181,9 @@ class InvitationsApi:
             count, first = await queries.shared_sessions(connection, call.tenant, user, partner, relationship_id)
         own = int(sitting.session.id)
         first_at_ms = min(own, first or own) >> 20
-        return SessionFound(data=self._views.detail(sitting, user, count=max(count, 1), first_at_ms=first_at_ms))
+        return SessionFound(
+            data=self._views.detail(sitting, user, reader=reader, count=max(count, 1), first_at_ms=first_at_ms)
+        )
 
     @operation(
         "POST",
@@ -303,7 +305,7 @@ class InvitationsApi:
     async def messages(self, call: Call, query: MessagesQuery) -> MessageList:
         """Oldest first; also while the session is paused (C8)."""
         after = place_of("m", query.cursor)
-        sitting, _ = await self._seen(call)
+        sitting, _, _ = await self._seen(call)
         await self._writer.settled()
         async with reading(self._database) as connection:
             found = await queries.messages(connection, int(sitting.session.id), limit=query.limit + 1, after=after)
@@ -393,7 +395,7 @@ class InvitationsApi:
         user = call.user
         invitation = await self._invitation(call)
         self._inviting.resend(invitation, user)
-        info = self._views.invitation(invitation, user)
+        info = self._views.invitation(invitation, user, user)
         assert info is not None, "it is the inviter's"
         return InvitationResent(data=ResentData(invitation=info))
 
@@ -420,8 +422,11 @@ class InvitationsApi:
             raise SessionNotActive("the session has ended")
         return session, self._actor(call)
 
-    async def _seen(self, call: Call) -> tuple[Sitting, str]:
-        """A session, live or ended, and the user whose view of it is shown: an admin sees the host's."""
+    async def _seen(self, call: Call) -> tuple[Sitting, str, str | None]:
+        """A session, live or ended, the user whose view of it is shown, and who looks.
+
+        An admin that acts for nobody (None) looks from the host's place.
+        """
         session_id = session_id_of(call.path["id"])
         record = None if session_id is None else await self._history.session(session_id)
         if record is None or session_id is None or record.tenant != call.tenant:
@@ -431,13 +436,13 @@ class InvitationsApi:
         user = named or record.host or call.principal.owner
         session = self._registry.get(session_id)
         if session is not None:
-            return await self._sitting(session, user), user
+            return await self._sitting(session, user), user, named
         await self._writer.settled()
         async with reading(self._database) as connection:
             (sitting,) = await queries.sittings(connection, [int(session_id)], user) or [
                 queries.Sitting(record, None, None, None)
             ]
-        return sitting, user
+        return sitting, user, named
 
     async def _role(self, call: Call, subject: SessionRecord) -> Role | None:
         """What an invitation adds: who is asked, or has answered, may look."""
