@@ -19,11 +19,12 @@ from .api.openapi import Dialect
 from .api.pbx import PbxApi
 from .api.realtimekit_dialect import realtimekit_dialect
 from .artefacts import Artefacts
-from .auth import PERMISSIONS
+from .auth import PERMISSIONS, Authenticator
 from .delivery.invitation import Courier, inviting_of
 from .delivery.invitation import restore as restore_invitations
 from .delivery.outbox import Outbox
 from .invitations import Inviting
+from .outward import Outward, links_to
 from .pages.join import JoinPage
 from .sections import Config
 from .settings import Settings
@@ -51,6 +52,8 @@ class Services:
     "How many there are of what calls are made of."
     outbox: Outbox = field(init=False)
     inviting: Inviting = field(init=False)
+    authenticator: Authenticator | None = None
+    "Finds out whose a token is; None: by `tokens` alone."
     at_start: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     "What to await, in this order, once the sessions are restored and before requests are taken."
     at_stop: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
@@ -65,6 +68,8 @@ def dialects_of(services: Services) -> list[Dialect]:
     """Every dialect, ready for `make_app`."""
     registry, history, database, writer = services.registry, services.history, services.database, services.writer
     api = services.config.api
+    artefacts = Artefacts(registry, history, database, writer)
+    services.at_stop.append(artefacts.close)
     dialects = [
         CallSessionApi(registry, history, legacy_status=api.legacy_status).dialect(),
         ChannelsApi(registry, history, database, writer).dialect(),
@@ -76,10 +81,11 @@ def dialects_of(services: Services) -> list[Dialect]:
             max_log=api.app_session_log_length,
         ).dialect(),
         PbxApi(services.registry, clock=services.clock).dialect(),
-        _realtimekit(services),
+        _realtimekit(services, artefacts),
         AdminSettings(services.settings, registry).dialect(),
         AdminPeople(registry.people, services.tokens).dialect(),
         *_invitations(services),
+        *_outward(services, artefacts),
         DebugApi(services.counts).dialect(),
     ]
     services.at_start.append(services.outbox.start)
@@ -102,13 +108,31 @@ def _invitations(services: Services) -> list[Dialect]:
     return [api.dialect(), JoinPage(inviting).dialect()]
 
 
-def _realtimekit(services: Services) -> Dialect:
+def _outward(services: Services, artefacts: Artefacts) -> list[Dialect]:
+    config = services.config
+    outward = Outward(
+        services.registry,
+        services.history,
+        services.database,
+        services.writer,
+        services.outbox,
+        services.authenticator or Authenticator(services.tokens),
+        allow_private=config.webhooks.allow_private,
+        links=links_to(artefacts, config.api.public_url, config.api.link_lifetime_s) if config.api.public_url else None,
+        vault=services.settings.vault,
+    )
+    services.at_start.append(outward.start)
+    services.at_stop.append(outward.close)
+    return outward.dialects()
+
+
+def _realtimekit(services: Services, artefacts: Artefacts) -> Dialect:
     config = services.config.api
-    parts = (services.registry, services.history, services.database, services.writer)
-    artefacts = Artefacts(*parts)
-    services.at_stop.append(artefacts.close)
     return realtimekit_dialect(
-        *parts,
+        services.registry,
+        services.history,
+        services.database,
+        services.writer,
         artefacts,
         services.tokens,
         clock=services.clock,

@@ -180,21 +180,15 @@ class Feed:
     """Follows the bus, and writes to the sockets of those who listen."""
 
     def __init__(
-        self,
-        *,
-        limits: FeedLimits | None = None,
-        ring: int = RING,
-        clock: Callable[[], float] = time.monotonic,
-        position: int | None = None,
+        self, *, limits: FeedLimits | None = None, ring: int = RING, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """`position`: of the newest event before this one follows; None: whatever the time says."""
         self._limits = limits or FeedLimits()
         self._ring_size = ring
         self._clock = clock
         self._ring: list[Entry] = []
         self._first = 0
         "Place of the ring's oldest."
-        self.lost_to = int(time.time() * 1_000_000) if position is None else position
+        self.lost_to = int(time.time() * 1_000_000)
         "Events up to this position are not in the ring; the database has them."
         self._newest = self.lost_to
         self._live: set[Listener] = set()
@@ -207,6 +201,11 @@ class Feed:
         self._shared: dict[tuple[object, int], Frame] = {}
 
     # From the bus.
+
+    def begin_after(self, position: int) -> None:
+        """The database has events up to `position`, which happened before this feed followed any."""
+        self.lost_to = max(self.lost_to, position)
+        self._newest = max(self._newest, position)
 
     def follow(self, happening: Happening) -> None:
         """Take an event: a follower of signalling.EventBus."""

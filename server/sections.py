@@ -131,6 +131,18 @@ class Server(Section):
     log_format: Literal["auto", "console", "json"] = "auto"
 
 
+class Database(Section):
+    """What outlives the process, and where."""
+
+    url: Annotated[str, Field(max_length=512), Printable] = ""
+    """`sqlite:///FILE`, `postgresql://USER:PASSWORD@HOST/NAME`, or `none` for a database in memory that ends with the
+    process; empty: `ringway.db` in the data folder."""
+    data_dir: Annotated[str, Field(min_length=1, max_length=1024), Printable] = "var"
+    "The data folder, as seen from where the server is started: database, spool, keys."
+    spool_mb: Annotated[int, Field(ge=16, le=1_000_000)] = 512
+    "What may wait on disk while the database is away."
+
+
 class Sip(Section):
     """Where phones and trunks reach us, and what we call ourselves."""
 
@@ -393,6 +405,13 @@ class Invitations(Section):
         return self
 
 
+class Webhooks(Section):
+    """Where webhooks may go."""
+
+    allow_private: bool = False
+    "Whether also to this machine and its link-local neighbourhood, where clouds keep credentials."
+
+
 class Resend(Section):
     """Mail by Resend."""
 
@@ -428,6 +447,7 @@ class Config(Section):
     """The whole file."""
 
     server: Server = Server()
+    database: Database = Database()
     sip: Sip = Sip()
     media: Media = Media()
     limits: Limits = Limits()
@@ -439,6 +459,7 @@ class Config(Section):
     users: Users = Users()
     api: Api = Api()
     invitations: Invitations = Invitations()
+    webhooks: Webhooks = Webhooks()
     resend: Resend = Resend()
     twilio: Twilio = Twilio()
     smtp: Smtp = Smtp()

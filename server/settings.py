@@ -66,7 +66,8 @@ class Settings:
         self.apply: Callable[[Config], None] = lambda _config: None
         self.stored: Stored = lambda _kind, _name, _place, _body: None
         self._file = config
-        self._vault = vault
+        self.vault = vault
+        "Seals secrets in the database."
         self._made: dict[Kind, dict[str, Entry]] = {kind: {} for kind in SECTIONS}
         self.config = config
         "What is in force."
@@ -161,13 +162,13 @@ class Settings:
         return json.dumps({name: self._seal(value) for name, value in section.model_dump(by_alias=True).items()})
 
     def _seal(self, value: Any) -> Any:
-        return {_SEALED: self._vault.seal(value.get_secret_value())} if isinstance(value, SecretStr) else value
+        return {_SEALED: self.vault.seal(value.get_secret_value())} if isinstance(value, SecretStr) else value
 
     def _unsealed(self, body: str) -> str:
         fields = json.loads(body)
         return json.dumps(
             {
-                name: self._vault.unseal(value[_SEALED]) if isinstance(value, dict) and _SEALED in value else value
+                name: self.vault.unseal(value[_SEALED]) if isinstance(value, dict) and _SEALED in value else value
                 for name, value in fields.items()
             }
         )

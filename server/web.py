@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -68,6 +68,7 @@ def make_app(
     app = web.Application(middlewares=[boundary(Spoken(all_of))], client_max_size=MAX_BODY)
     app.on_response_prepare.append(origins(frozenset(cors_origins)))
     app[DIALECTS] = all_of
+    app.on_shutdown.append(_end_streams(all_of))
     for path, bound, dialect in _routes(all_of):
         handler = _handler(bound, dialect, tokens, tenant)
         app.router.add_route(bound.operation.method, path, handler)
@@ -179,6 +180,15 @@ def _raw(answer: Raw, status: int) -> web.Response:
     body = answer.body.encode() if isinstance(answer.body, str) else answer.body
     headers = {**answer.headers, hdrs.CONTENT_TYPE: answer.content_type}
     return web.Response(body=body, status=answer.status or status, headers=headers)
+
+
+def _end_streams(dialects: tuple[Dialect, ...]) -> Callable[[web.Application], Awaitable[None]]:
+    async def end(_app: web.Application) -> None:
+        for dialect in dialects:
+            if dialect.on_shutdown is not None:
+                dialect.on_shutdown()
+
+    return end
 
 
 # Files and constants.

@@ -96,7 +96,14 @@ class EventsApi:
 
     def dialect(self) -> Dialect:
         """The routes of this API."""
-        return Dialect(TAG, "What happens in sessions.", operations_of(self), plain_error, PlainError)
+        return Dialect(
+            TAG,
+            "What happens in sessions.",
+            operations_of(self),
+            plain_error,
+            PlainError,
+            on_shutdown=self._feed.close,
+        )
 
     @operation(
         "GET",

@@ -202,6 +202,8 @@ class Dialect:
     error_model: type[BaseModel]
     omit_none: bool = False
     "What has no value: True leaves the key out (B, E), False writes null (C, D); see G4."
+    on_shutdown: Callable[[], None] | None = None
+    "Called when the HTTP side begins to stop, so that answers which would never end come to an end."
 
 
 def operation(

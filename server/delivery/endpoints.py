@@ -9,9 +9,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
 
+import structlog
+
 from ..errors import ApiError, bad_request
 from ..events import Filter, kinds_of
 from .forms import FORMS, KIND_OF_MEETING_EVENT
+
+log = structlog.get_logger("server.delivery.endpoints")
 
 Format = Literal["ringway", "horn", "realtimekit"]
 
@@ -40,19 +44,6 @@ class Endpoint:
         """Whether an event of this kind goes there."""
         return self.active and kind in FORMS[self.format].kinds and self.wanted.wants_kind(kind)
 
-    def row(self) -> dict[str, Any]:
-        """The columns of `webhooks`."""
-        return {
-            "id": self.id,
-            "tenant": self.tenant,
-            "url": self.url,
-            "secret": self.secret,
-            "kinds": json.dumps(self.kinds),
-            "format": self.format,
-            "active": self.active,
-            "created_at": self.created_at,
-        }
-
 
 class Rows(Protocol):
     """What the endpoints need of the batching writer."""
@@ -61,20 +52,37 @@ class Rows(Protocol):
         """Take a row for the next flush."""
 
 
+class Seal(Protocol):
+    """Keeps secrets unreadable in the database."""
+
+    def seal(self, secret: str) -> str:
+        """`secret` as the database has it."""
+
+    def unseal(self, sealed: str) -> str:
+        """What was sealed. ValueError when it cannot be read."""
+
+
 class Endpoints:
     """All endpoints. Changes are written through the writer and hold at once."""
 
-    def __init__(self, writer: Rows, *, clock: Callable[[], float]) -> None:
-        """`clock`: seconds since the epoch."""
+    def __init__(self, writer: Rows, *, clock: Callable[[], float], vault: Seal | None = None) -> None:
+        """`clock`: seconds since the epoch. `vault`: for the secrets; None keeps them as they are."""
         self._writer = writer
+        self._vault = vault
         self._clock = clock
         self._of_tenant: dict[str, dict[str, Endpoint]] = {}
 
     def restore(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Take endpoints that are stored already."""
+        """Take endpoints that are stored already; one whose secret cannot be read any more is switched off."""
         for row in rows:
             kinds = tuple(json.loads(row["kinds"] or "[]"))
             fields = {**row, "kinds": kinds, "active": bool(row["active"]), "wanted": _filter(kinds, known=True)}
+            if self._vault is not None:
+                try:
+                    fields["secret"] = self._vault.unseal(row["secret"])
+                except ValueError as error:
+                    log.error("webhook_secret_unreadable", webhook=row["id"], error=str(error))
+                    fields |= {"secret": new_secret(), "active": False}
             self._keep(Endpoint(**fields))
 
     def create(
@@ -144,7 +152,17 @@ class Endpoints:
 
     def _write(self, endpoint: Endpoint) -> None:
         self._keep(endpoint)
-        self._writer.write("webhooks", endpoint.row())
+        row = {
+            "id": endpoint.id,
+            "tenant": endpoint.tenant,
+            "url": endpoint.url,
+            "secret": endpoint.secret if self._vault is None else self._vault.seal(endpoint.secret),
+            "kinds": json.dumps(endpoint.kinds),
+            "format": endpoint.format,
+            "active": endpoint.active,
+            "created_at": endpoint.created_at,
+        }
+        self._writer.write("webhooks", row)
 
     def _keep(self, endpoint: Endpoint) -> None:
         self._of_tenant.setdefault(endpoint.tenant, {})[endpoint.id] = endpoint

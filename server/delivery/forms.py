@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 from signalling import EVENT_KINDS, Happening, Session, event_body, uuid_of_peer, uuid_of_session, wire_kind
 
@@ -25,28 +25,8 @@ MEETING_EVENTS = {
 KIND_OF_MEETING_EVENT = {theirs: ours for ours, theirs in MEETING_EVENTS.items()}
 
 
-class Link(Protocol):
-    """A link to a file, without the server's own address."""
-
-    @property
-    def target(self) -> str:
-        """Path and query."""
-
-    @property
-    def expires_at(self) -> int:
-        """ms since the epoch."""
-
-
-@dataclass(frozen=True, slots=True)
-class FileLinks:
-    """How the files of a session are reached from outside."""
-
-    base: str
-    "The server's own address, as `https://calls.example.net`."
-    chat: Callable[[str], Link]
-    transcript: Callable[[str], Link]
-    summary: Callable[[str], Link]
-    "Each from a session's id."
+FILE_OF: Mapping[str, str] = {"chat.synced": "chat", "transcript.ready": "transcript", "summary.ready": "summary"}
+"Our kind -> the file that RealtimeKit's event has a link to; links expire, so each attempt gets a new one."
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,19 +35,33 @@ class Form:
 
     kinds: frozenset[str]
     "Which ones it has words for."
-    body: Callable[[Happening, FileLinks | None], Mapping[str, Any]]
+    body: Callable[[Happening], Mapping[str, Any]]
 
 
-def text_of(form: str, happening: Happening, links: FileLinks | None = None) -> str:
-    """The body of a webhook."""
-    return json.dumps(FORMS[form].body(happening, links), ensure_ascii=False, separators=(",", ":"))
+def payload_of(form: str, happening: Happening) -> dict[str, str]:
+    """What the outbox keeps of an event on its way to a webhook: its id, the body, and which file it links to."""
+    payload = {"event": f"evt_{happening.position}", "body": _json(FORMS[form].body(happening))}
+    file = FILE_OF.get(wire_kind(happening.kind)) if form == "realtimekit" else None
+    if file is not None:
+        payload |= {"file": file, "session": happening.session.id}
+    return payload
 
 
-def _ringway(happening: Happening, _links: FileLinks | None) -> Mapping[str, Any]:
+def with_link(body: str, file: str, url: str, expires_at_ms: int) -> str:
+    """`body` with the link to its file, as RealtimeKit names it."""
+    link = {f"{file}DownloadUrl": url, f"{file}DownloadUrlExpiry": _iso(expires_at_ms / 1000)}
+    return _json(json.loads(body) | link)
+
+
+def _json(body: Mapping[str, Any]) -> str:
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+
+
+def _ringway(happening: Happening) -> Mapping[str, Any]:
     return event_body(happening)
 
 
-def _horn(happening: Happening, _links: FileLinks | None) -> Mapping[str, Any]:
+def _horn(happening: Happening) -> Mapping[str, Any]:
     """Version, type, and the event's own parameters; instants are ms since the epoch (G3), absent is left out (G4)."""
     session = happening.session
     return {
@@ -90,7 +84,7 @@ def _camel(name: str) -> str:
     return first + "".join(map(str.capitalize, others))
 
 
-def _realtimekit(happening: Happening, links: FileLinks | None) -> Mapping[str, Any]:
+def _realtimekit(happening: Happening) -> Mapping[str, Any]:
     """A meeting and what happened to it, as the original's webhooks have it (G3: ISO 8601 with ms)."""
     kind = wire_kind(happening.kind)
     session = happening.session
@@ -100,12 +94,6 @@ def _realtimekit(happening: Happening, links: FileLinks | None) -> Mapping[str, 
         body["reason"] = "HOST_ENDED_MEETING" if by_command else "ALL_PARTICIPANTS_LEFT"
     elif kind.startswith("participant."):
         body["participant"] = _participant(session, happening.fields["participant"])
-    elif links is not None and kind == "chat.synced":
-        body |= _link("chat", links.chat(session.id), links)
-    elif links is not None and kind == "transcript.ready":
-        body |= _link("transcript", links.transcript(session.id), links)
-    elif links is not None and kind == "summary.ready":
-        body |= _link("summary", links.summary(session.id), links)
     return body
 
 
@@ -136,13 +124,6 @@ def _participant(session: Session, index: int) -> dict[str, Any]:
     if stay.left_at is not None:
         participant["leftAt"] = _iso(stay.left_at)
     return participant
-
-
-def _link(name: str, link: Link, links: FileLinks) -> dict[str, str]:
-    return {
-        f"{name}DownloadUrl": f"{links.base}{link.target}",
-        f"{name}DownloadUrlExpiry": _iso(link.expires_at / 1000),
-    }
 
 
 def _iso(at: float) -> str:

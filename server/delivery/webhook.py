@@ -6,7 +6,7 @@ import hmac
 import ipaddress
 import socket
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 from urllib.parse import urlsplit
@@ -20,7 +20,7 @@ from signalling import Happening, wire_kind
 from ..errors import bad_request
 from ..store.writer import Write
 from .endpoints import Endpoint, Endpoints
-from .forms import FileLinks, text_of
+from .forms import payload_of, with_link
 from .outbox import Backoff, JsonObject, Outbox, Refused, RetryLater
 from .vendor import retry_after_s
 
@@ -139,6 +139,10 @@ class Guard:
         )
 
 
+FileLinks = Callable[[str, str], Awaitable[tuple[str, int]]]
+"From `chat`, `transcript` or `summary`, and a session's id, to a URL and when it expires, ms since the epoch."
+
+
 class Webhooks:
     """Turns events into deliveries, and delivers them (the outbox's deliverer of kind "webhook")."""
 
@@ -168,8 +172,7 @@ class Webhooks:
         for happening in happenings:
             session = happening.session
             for endpoint in self.endpoints.wanting(session.tenant, wire_kind(happening.kind)):
-                text = text_of(endpoint.format, happening, self._links)
-                payload = {"event": f"evt_{happening.position}", "body": text}
+                payload = payload_of(endpoint.format, happening)
                 lane = f"{endpoint.id} {session.id}"
                 target = f"{session.tenant} {endpoint.id}"
                 writes.append(Write("outbox", self._outbox.row(KIND, session.tenant, lane, target, payload), "insert"))
@@ -186,7 +189,11 @@ class Webhooks:
             raise Refused("the webhook is switched off")
         if self.guard.refuses(endpoint.url):
             raise Refused("no webhook may go to this address")
-        body = str(payload["body"]).encode("utf-8", "replace")
+        text = str(payload["body"])
+        if self._links is not None and "file" in payload:
+            url, expires_at_ms = await self._links(payload["file"], payload["session"])
+            text = with_link(text, payload["file"], url, expires_at_ms)
+        body = text.encode("utf-8", "replace")
         status, reason, wait_s = await self._post(endpoint, body, self._headers(endpoint, id, body))
         if 200 <= status < 300:
             return
