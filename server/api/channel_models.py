@@ -238,7 +238,7 @@ def alias(path: str) -> tuple[str]:
 
 def milliseconds(at: float) -> int:
     """Of an instant in seconds."""
-    return int(at * 1000)
+    return round(at * 1000)
 
 
 def user_item(registry: Registry, tenant: str, user_id: str, number: int = 0, handle: str = "") -> UserItem:

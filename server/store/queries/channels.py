@@ -341,6 +341,7 @@ async def users_of_channel(
         .order_by(
             func.max(sessions.c.id).desc(),
             func.max(participants.c.joined_at).desc(),
+            func.max(participants.c.idx).desc(),
             participants.c.user_id,
         )
     )
