@@ -10,8 +10,9 @@ import resource
 import secrets
 import signal
 import socket
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from ipaddress import ip_address, ip_network
 
 import structlog
@@ -36,10 +37,13 @@ from signalling import (
     User,
 )
 from sip import (
+    Binding,
     CallCore,
     DigestServer,
     Flow,
+    KeptBinding,
     Listen,
+    ParseError,
     Registrar,
     SipEndpoint,
     SipStack,
@@ -47,14 +51,17 @@ from sip import (
     credentials,
 )
 
-from .api.debug import DebugApi
-from .api.pbx import PbxApi
+from .api.openapi import Dialect
 from .auth import authenticator
-from .dialects import opened_by
-from .errors import ConfigError, Fault, StartError
+from .dialects import Services, dialects_of, opened_by
+from .errors import ConfigError, Fault, ServerError, StartError
 from .sections import Config, Trunk, split_listen
 from .sections import Extension as ExtensionSection
+from .settings import Settings
+from .store.history import History
+from .store.store import Store
 from .tokens import TokenBook
+from .vault import KEY_FILE, Vault
 from .web import http_log, make_app
 
 log = structlog.get_logger("server.app")
@@ -321,6 +328,62 @@ def dial_plan(config: Config, trunk_state: Callable[[str], str | None]) -> DialP
     )
 
 
+# What outlives the process.
+
+
+async def services_of(config: Config, parts: Parts, store: Store) -> Services:
+    """What the dialects work on, with the keys and entries that were made while an earlier process ran."""
+    writer = store.writer
+    tokens = TokenBook(config.tokens, tenant=tenant_of(config))
+    settings = Settings(config, vault=Vault(None if store.data is None else store.data / KEY_FILE))
+    await store.restore_access(tokens, settings)
+    parts.apply(settings.config)
+    settings.apply = parts.apply
+    return Services(
+        config=config,
+        registry=parts.registry,
+        database=store.database,
+        writer=writer,
+        history=History(parts.registry, store.database, writer),
+        tokens=tokens,
+        settings=settings,
+        clock=asyncio.get_running_loop().time,
+        counts=lambda: {**parts.registry.counts(), **writer.counts(), "tasks": len(asyncio.all_tasks())},
+    )
+
+
+async def restore_registrations(store: Store, parts: Parts) -> None:
+    """Bring back which phones are registered, and keep what changes of it. SIP must be listening."""
+    registrar, endpoint = parts.registry.switch.registrar, parts.endpoint
+
+    def shifted(kept: KeptBinding, by_s: float) -> KeptBinding:
+        return replace(kept, registered_at=kept.registered_at + by_s, expires_at=kept.expires_at + by_s)
+
+    def ahead_s() -> float:
+        """Of our clock the wall's is."""
+        return time.time() - endpoint.now()
+
+    for body in await store.registrations():
+        try:
+            kept = shifted(KeptBinding.of(body), -ahead_s())
+            if kept.aor in parts.registry.switch.plan.extensions:
+                registrar.restore(kept, endpoint.flow_again(kept.transport, kept.local, kept.remote))
+        except (TypeError, ValueError, ParseError) as error:
+            log.warning("registration_not_restored", body=body, error=str(error))
+
+    def keep(binding: Binding, is_there: bool) -> None:
+        key = {"aor": binding.aor, "key": binding.key}
+        if is_there:
+            kept = shifted(binding.kept(), ahead_s())
+            row = {**key, "body": asdict(kept), "expires_at": round(kept.expires_at * 1000)}
+            store.writer.write("registrations", row)
+        else:
+            store.writer.write("registrations", key, "delete")
+
+    registrar.keeper = keep
+    endpoint.pump()
+
+
 # Life.
 
 
@@ -333,6 +396,8 @@ class Server:
         self.http_ports: tuple[int, ...] = ()
         "What is really listened on, the main port first."
         self.sip_addresses: tuple[Listen, ...] = ()
+        self._store: Store | None = None
+        self._services: Services | None = None
         self._runner: web.AppRunner | None = None
         self._why_not_ready: str | None = "the server starts"
 
@@ -342,12 +407,19 @@ class Server:
         return self.parts.domain if self.parts is not None else domain_of(self.config)
 
     async def start(self) -> None:
-        """Listen on every port. StartError names the one that cannot be had; then nothing is left open."""
+        """Open the database, listen on every port. StartError names what cannot be had; then nothing is left open."""
         parts = self.parts = build(self.config)
         try:
+            store = self._store = await Store.open(self.config.database)
+            await store.restore(parts.registry)
+            services = self._services = await services_of(self.config, parts, store)
+            dialects = dialects_of(services)
             await self._listen_sip(parts)
-            await self._listen_http(parts)
-        except StartError:
+            await restore_registrations(store, parts)
+            for begin in services.at_start:
+                await begin()
+            await self._listen_http(services, dialects)
+        except ServerError:
             await self.stop()
             raise
         parts.start()
@@ -361,16 +433,13 @@ class Server:
             raise StartError(f"SIP cannot listen on {' and '.join(self.config.sip.listen)}: {_why(error)}") from error
         self.sip_addresses = parts.endpoint.addresses
 
-    async def _listen_http(self, parts: Parts) -> None:
+    async def _listen_http(self, services: Services, dialects: list[Dialect]) -> None:
         server = self.config.server
         tenant = tenant_of(self.config)
         app = make_app(
-            [
-                PbxApi(parts.registry, clock=asyncio.get_running_loop().time).dialect(),
-                DebugApi(lambda: {**parts.registry.counts(), "tasks": len(asyncio.all_tasks())}).dialect(),
-            ],
-            tokens=authenticator(self.config.auth, TokenBook(self.config.tokens, tenant=tenant), tenant=tenant),
-            why_not_ready=lambda: self._why_not_ready,
+            dialects,
+            tokens=authenticator(self.config.auth, services.tokens, tenant=tenant),
+            why_not_ready=self._why_not,
             cors_origins=server.cors_origins,
             opened=opened_by(self.config),
             tenant=tenant,
@@ -384,6 +453,9 @@ class Server:
                 raise StartError(f"HTTP cannot listen on {server.host} port {port}: {_why(error)}") from error
         self.http_ports = tuple(address[1] for address in self._runner.addresses)
 
+    def _why_not(self) -> str | None:
+        return self._why_not_ready or (None if self._store is None else self._store.why_not_ready)
+
     async def stop(self) -> None:
         """End every call with BYE, leave the trunks, close every port. Bounded; may follow a failed start."""
         self._why_not_ready = "the server stops"
@@ -394,9 +466,14 @@ class Server:
         await parts.leave_trunks()
         if self._runner is not None:
             await self._runner.cleanup()
+        if self._services is not None:
+            for end in self._services.at_stop:
+                await end()
         await parts.endpoint.close()
         parts.media.close()
-        self.parts = None
+        if self._store is not None:
+            await self._store.close()
+        self.parts = self._store = self._services = None
 
 
 def run(config: Config, announce: Callable[[Server], None]) -> None:

@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     dev.add_argument("--sip-port", type=_port, default=5060, metavar="PORT", help="port for SIP over UDP and TCP")
     dev.add_argument("--rtp-ports", default="40000-49999", metavar="FIRST-LAST", help="UDP ports for media")
     dev.add_argument("--token", type=_token, help="admin token of the REST API; random if not given")
-    dev.add_argument("--data", type=Path, metavar="DIR", help="folder that keeps the random token between runs")
+    dev.add_argument("--data", type=Path, metavar="DIR", help="folder that keeps database and token between runs")
 
     serve = commands.add_parser("serve", help="run with a configuration file")
     serve.set_defaults(command=_serve)
@@ -95,6 +95,7 @@ def _dev(options: argparse.Namespace) -> None:
         sip_port=options.sip_port,
         rtp_ports=options.rtp_ports,
         token=token,
+        data=options.data,
     )
     _run(config, token)
 

@@ -42,11 +42,17 @@ def load(path: Path, env: Mapping[str, str]) -> Config:
     return config
 
 
-def dev_config(*, host: str, http_port: int, sip_port: int, rtp_ports: str, token: str) -> Config:
-    """What `ringway dev` runs: demo extensions, the services, one admin token. ConfigError names the option."""
+def dev_config(
+    *, host: str, http_port: int, sip_port: int, rtp_ports: str, token: str, data: Path | None = None
+) -> Config:
+    """What `ringway dev` runs: demo extensions, the services, one admin token; nothing is kept without `data`.
+
+    ConfigError names the option.
+    """
     at = f"[{host}]" if ":" in host else host
     raw = {
         "server": {"host": host, "http_port": http_port, "account": DEV_TENANT, "app": DEV_TENANT},
+        "database": {"url": "none"} if data is None else {"data_dir": str(data)},
         "sip": {"listen": [f"udp:{at}:{sip_port}", f"tcp:{at}:{sip_port}"]},
         "media": {"ports": rtp_ports},
         "extensions": [

@@ -10,7 +10,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import structlog
 from sqlalchemy import func, select
@@ -34,7 +34,18 @@ from signalling import (
 
 from .database import Database
 from .records import CALL_COLUMNS, PARTICIPANT_COLUMNS, SESSION_COLUMNS, CallRow, ParticipantRecord, SessionRecord
-from .schema import calls, channel_roles, channels, chat_messages, events, participants, sessions, settings, users
+from .schema import (
+    calls,
+    channel_roles,
+    channels,
+    chat_messages,
+    events,
+    participants,
+    registrations,
+    sessions,
+    settings,
+    users,
+)
 from .statements import Mode
 from .writer import ALIVE
 
@@ -159,6 +170,16 @@ def _channel(row: Any, roles: dict[str, Role]) -> Channel:
     )
 
 
+# Registrations, which only sip understands.
+
+
+async def stored_registrations(database: Database, now: float) -> list[dict[str, Any]]:
+    """The bodies of those that hold at `now`, seconds since the epoch."""
+    query = select(registrations.c.body).where(registrations.c.expires_at > now * 1000)
+    async with database.connect() as connection:
+        return [json.loads(row.body) for row in await connection.execute(query)]
+
+
 # Sessions.
 
 
@@ -254,7 +275,7 @@ async def _pasts(connection: AsyncConnection, rows: Sequence[Any]) -> list[_Past
 
 async def _last(connection: AsyncConnection, ids: Sequence[int], key: Any, value: Any) -> dict[int, int]:
     query = select(key, func.max(value)).where(key.in_(ids)).group_by(key)
-    return {session_id: last for session_id, last in await connection.execute(query)}
+    return {row[0]: row[1] for row in await connection.execute(query)}
 
 
 def _made(record: SessionRecord, rooms: Rooms) -> dict[str, Any]:
@@ -323,8 +344,7 @@ def _call(row: CallRow) -> CallRecord:
         status=row.sip_status,
         reason=row.reason,
     )
-    if row.hung_up_by in ("caller", "callee", "command", "server"):
-        record.hung_up_by = row.hung_up_by
+    record.hung_up_by = cast(Any, row.hung_up_by)
     return past_call(
         record,
         answered_s=None if row.answered_at is None else (row.answered_at - row.started_at) / 1000,

@@ -52,17 +52,17 @@ class Writer:
         *,
         spool: Path | None = None,
         spool_bytes: int = LIMIT_BYTES,
-        busy: Callable[[], bool] = lambda: False,
     ) -> None:
         """`spool`: the folder that keeps what the database does not take, at most `spool_bytes`; None: memory keeps it.
 
-        `busy`: whether to note now and then that the process lives. OSError when there can be no such folder.
+        OSError when there can be no such folder.
         """
         self.before_commit: list[BeforeCommit] = []
         self._transfer = Transfer(database)
         self._pending = Pending()
         self._backlog = Backlog(None if spool is None else Spool(spool, limit_bytes=spool_bytes))
-        self._busy = busy
+        self.busy: Callable[[], bool] = lambda: False
+        "Whether to note now and then that the process lives."
         self._written = 0
         "Rises with each row and event."
         self._taken = 0
@@ -129,6 +129,11 @@ class Writer:
         self._pending.rows.add(Write(table, row, mode))
         self._written += 1
         self._arm()
+
+    @staticmethod
+    def now_ms() -> int:
+        """The instant, as rows have it."""
+        return round(time.time() * 1000)
 
     async def settled(self) -> None:
         """Return when all that was written before is committed. StoreUnavailable (503) when the database is down."""
@@ -207,8 +212,8 @@ class Writer:
             self._taken = self._written
             self._due = False
             self._disarm("flush")
-        if self._busy():
-            batch.append(Run("settings", "upsert", ("name", "value"), [(ALIVE, _now_ms())]))
+        if self.busy():
+            batch.append(Run("settings", "upsert", ("name", "value"), [(ALIVE, str(self.now_ms()))]))
         return Entry(batch, self._taken)
 
     def _begin(self, entry: Entry, *, kept: bool) -> None:
@@ -336,13 +341,9 @@ class Writer:
 
     def _beat(self) -> None:
         """While calls go on, note now and then that we live: it is when they ended, should we be killed."""
-        if self._busy() and not self._pending:
-            self.write("settings", {"name": ALIVE, "value": _now_ms()})
+        if self.busy() and not self._pending:
+            self.write("settings", {"name": ALIVE, "value": str(self.now_ms())})
         self._timers["beat"] = asyncio.get_running_loop().call_later(ALIVE_INTERVAL_S, self._beat)
-
-
-def _now_ms() -> str:
-    return str(round(time.time() * 1000))
 
 
 def _first_line(error: BaseException) -> str:

@@ -12,8 +12,8 @@ import pytest
 
 from server import app, sections
 from server.app import Server
-from server.sections import Config
 from server.errors import ConfigError, StartError
+from server.sections import Config
 
 TOKEN = "token-of-these-tests"
 LOOPBACK = ["udp:127.0.0.1:0", "tcp:127.0.0.1:0"]
@@ -23,6 +23,7 @@ def settings(**sections: Any) -> Config:
     """Free ports of the loopback without IPv6, extension 1001, a trunk that does not answer, one out of reach."""
     raw: dict[str, Any] = {
         "server": {"http_port": 0},
+        "database": {"url": "none"},
         "sip": {"listen": LOOPBACK},
         "media": {"ports": "21000-21099"},
         "extensions": [{"number": "1001", "password": "secret"}],
