@@ -16,9 +16,11 @@ from uuid import uuid4
 import structlog
 
 from signalling import (
+    Channel,
     ChatSynced,
     Happening,
     LimitReached,
+    Participant,
     Registry,
     Session,
     SessionEnded,
@@ -27,6 +29,9 @@ from signalling import (
     SummaryReady,
     TranscriptReady,
     WrongState,
+    cut_off_session,
+    recall,
+    uuid_of_channel,
 )
 
 from .store.database import Database
@@ -38,12 +43,13 @@ from .store.queries.realtimekit import (
     StoredSentence,
     StoredSummary,
     chat_page,
+    last_seq,
     sentence_count,
     sentences_of,
     setting,
     summary_of,
 )
-from .store.records import SessionRecord
+from .store.records import ParticipantRecord, SessionRecord
 from .store.writer import Writer
 from .summary import Utterance, summarise
 
@@ -164,7 +170,7 @@ class Artefacts:
                 }
                 self._writer.write("transcripts", row)
             await self._writer.settled()
-        self._tell(session_id, TranscriptReady, sentences=total)
+        await self._tell(session_id, TranscriptReady, sentences=total)
         return total
 
     async def summarise(self, record: SessionRecord) -> JobStatus:
@@ -199,7 +205,7 @@ class Artefacts:
             log.warning("summary_failed", session=record.id, reason=error.message)
             self._write_summary(record.id, job_id, "FAILED", None)
         else:
-            self._tell(record.id, SummaryReady)
+            await self._tell(record.id, SummaryReady)
 
     async def _made(self, record: SessionRecord) -> str:
         sentences = await self.transcript(record.id)
@@ -225,11 +231,42 @@ class Artefacts:
 
     # Events.
 
-    def _tell(self, session_id: str, kind: type[SessionEvent], **fields: Any) -> None:
-        """Tell the followers of a session; of one that is no longer in memory nobody hears any more."""
-        session = self._registry.get(session_id)
+    async def _tell(self, session_id: str, kind: type[SessionEvent], **fields: Any) -> None:
+        """Tell the followers of a session, also of one that ended long ago."""
+        session = self._registry.get(session_id) or await self._recalled(session_id)
         if session is not None:
             session.emit(kind, **fields)
+
+    async def _recalled(self, session_id: str) -> Session | None:
+        """An ended session as the database has it, for an event that comes late; it is listed nowhere."""
+        record = await self.history.session(session_id)
+        if record is None or record.ended_at is None:
+            return None
+        stays = await self.history.participants(session_id)
+        async with reading(self._database) as connection:
+            seq = await last_seq(connection, session_id)
+        session = cut_off_session(
+            self._registry,
+            session_id,
+            tenant=record.tenant,
+            made_by=record.made_by,
+            owner=record.owner,
+            host=record.host,
+            name=record.name,
+            channel=_channel(record),
+        )
+        session.kind = "call" if record.kind == "call" else "room"
+        session.client_id, session.group_id, session.parent_id = record.client_id, record.group_id, record.parent_id
+        session.meta = None if record.meta is None else dict(record.meta)
+        session.max_present = record.max_participants
+        session.user_data, session.invitation_id = record.user_data, record.invitation_id
+        session.paused_at = None if record.paused_at is None else record.paused_at / 1000
+        session.paused_by = record.paused_by
+        session.outcome = "ABANDONED" if record.status == "ABANDONED" else "RESOLVED"
+        session.ended, session.ended_at, session.end_cause = True, record.ended_at / 1000, record.end_cause
+        participants = [_participant(stay) for stay in stays]
+        recall(session, seq=seq, updated_at=record.updated_at / 1000, participants=participants, calls=())
+        return session
 
     def _on_happening(self, happening: Happening) -> None:
         if happening.kind is SessionEnded and happening.session.chat_count:
@@ -245,3 +282,30 @@ class Artefacts:
                 break
             await asyncio.sleep(SYNC_AGAIN_S)
         session.emit(ChatSynced, messages=session.chat_count)
+
+
+def _channel(record: SessionRecord) -> Channel | None:
+    """The room that a past session was a sitting of, as it was then; None when it had its own."""
+    if record.channel_id == uuid_of_channel(record.id):
+        return None
+    return Channel(
+        record.channel_id,
+        record.tenant,
+        record.channel_name,
+        client_id=record.client_id,
+        image_url=record.image_url,
+        roles=dict(record.roles),
+    )
+
+
+def _participant(stay: ParticipantRecord) -> Participant:
+    return Participant(
+        stay.idx,
+        stay.user_id,
+        stay.joined_at / 1000,
+        display_name=stay.display_name,
+        custom_id=stay.custom_id,
+        preset=stay.preset,
+        role=stay.role,
+        left_at=None if stay.left_at is None else stay.left_at / 1000,
+    )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Text, func, not_, or_, select, tuple_, type_coerce, union, union_all
+from sqlalchemy import ColumnElement, Select, func, not_, or_, select, tuple_, union, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..records import SESSION_COLUMNS, SessionRecord
@@ -148,9 +149,7 @@ async def _found_otherwise(connection: AsyncConnection, wanted: SessionFilter) -
 
 
 def _rows() -> Select[Any]:
-    return select(
-        *(type_coerce(sessions.c[name], Text) if name == "meta" else sessions.c[name] for name in SESSION_COLUMNS)
-    )
+    return select(*(sessions.c[name] for name in SESSION_COLUMNS))
 
 
 def _ids(where: list[ColumnElement[bool]], page: Page, now: int) -> Select[Any]:
@@ -270,7 +269,7 @@ async def events_of(connection: AsyncConnection, session_id: str) -> list[Stored
         .limit(MAX_EVENTS)
     )
     rows = (await connection.execute(query)).all()
-    return [StoredEvent(row.position, row.kind, row.at, row.data or {}) for row in reversed(rows)]
+    return [StoredEvent(row.position, row.kind, row.at, json.loads(row.data or "{}")) for row in reversed(rows)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,6 +345,12 @@ async def summary_of(connection: AsyncConnection, session_id: str) -> StoredSumm
     return None if row is None else StoredSummary(*row)
 
 
+async def last_seq(connection: AsyncConnection, session_id: str) -> int:
+    """Number of the last event of a session; 0 when its log is gone."""
+    query = select(func.coalesce(func.max(events.c.seq), 0)).where(events.c.session_id == int(session_id))
+    return int((await connection.execute(query)).scalar_one())
+
+
 async def setting(connection: AsyncConnection, name: str) -> str | None:
     """A value that the server keeps for itself."""
     query = select(settings.c.value).where(settings.c.name == name)
@@ -365,6 +370,7 @@ __all__ = [
     "chat_page",
     "events_of",
     "find_sessions",
+    "last_seq",
     "sentence_count",
     "sentences_of",
     "setting",
