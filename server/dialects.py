@@ -52,6 +52,7 @@ class Services:
     "How many there are of what calls are made of."
     outbox: Outbox = field(init=False)
     inviting: Inviting = field(init=False)
+    outward: Outward = field(init=False)
     authenticator: Authenticator | None = None
     "Finds out whose a token is; None: by `tokens` alone."
     at_start: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
@@ -110,7 +111,7 @@ def _invitations(services: Services) -> list[Dialect]:
 
 def _outward(services: Services, artefacts: Artefacts) -> list[Dialect]:
     config = services.config
-    outward = Outward(
+    outward = services.outward = Outward(
         services.registry,
         services.history,
         services.database,

@@ -36,6 +36,8 @@ LISTENERS_A_TOKEN = 1000
 RETRY_AFTER_S = "5"
 
 HEARTBEAT = b":\n\n"
+BEHIND = "behind"
+"End of a listener's life in the ring which had less than it needs; the database has it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,8 @@ class Listener:
         "Why it got no more."
         self.place = 0
         "The next event of the ring that it has not got."
+        self.position = 0
+        "Of the last event that was looked at for it."
         self.sink: Sink | None = None
         "None until it is live."
         self.sent_at = 0.0
@@ -157,6 +161,10 @@ class Listener:
     def framed(self, data: bytes) -> bytes:
         """`data` as its connection has it."""
         return chunk(data) if self.chunked else data
+
+    def resume(self) -> None:
+        """It was behind, and goes on."""
+        self.ended = asyncio.get_running_loop().create_future()
 
     def end(self, why: str) -> None:
         """No more for this one."""
@@ -245,9 +253,13 @@ class Feed:
 
     def go_live(self, listener: Listener, after: int, sink: Sink) -> bool:
         """Let a listener have what comes after position `after`; False when the ring no longer has all of that."""
+        if self._closed:
+            listener.end("the server stops")
+            return True
         if after < self.lost_to:
             return False
         listener.place = self._first + self._index_after(after)
+        listener.position = after
         listener.sink = sink
         listener.sent_at = self._clock()
         self._live.add(listener)
@@ -326,14 +338,18 @@ class Feed:
         if sink.is_closing():
             self._drop(listener, "gone")
             return False
-        if listener.place < self._first:
-            self._cut(listener, "fell behind")
-            return False
         if sink.get_write_buffer_size() > BUFFER_BYTES:
-            self._stalls(listener)
+            if listener.place < self._first:
+                self._cut(listener, "fell behind")
+            else:
+                self._stalls(listener)
+            return False
+        if listener.place < self._first:
+            self._drop(listener, BEHIND)
             return False
         listener.stalled_at = None
         frame, listener.place = self._frame(listener)
+        listener.position = self._ring[listener.place - self._first - 1].happening.position
         if frame:
             sink.write(frame)
             listener.sent_at = self._clock()

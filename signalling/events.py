@@ -303,13 +303,14 @@ class Happening(NamedTuple):
 def event_body(happening: Happening) -> dict[str, Any]:
     """The one JSON form of an event, for every way out of the process."""
     session = happening.session
+    at_ms = round(happening.at * 1000)  # as it is stored, so that an event reads alike now and later
     return {
         "id": f"evt_{happening.position}",
         "kind": _WIRE_KINDS[happening.kind],
         "session": session.id,
         "channel": session.channel_id,
         "seq": happening.seq,
-        "at": datetime.fromtimestamp(happening.at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "at": f"{datetime.fromtimestamp(at_ms // 1000, UTC):%Y-%m-%dT%H:%M:%S}.{at_ms % 1000:03d}Z",
         "data": happening.fields,
     }
 

@@ -12,7 +12,7 @@ from signalling import SignallingError, session_id_of
 
 from ..auth import Authenticator, forbidden
 from ..errors import ApiError, bad_request
-from ..events import HEARTBEAT_S, STALL_S, Feed, Filter, Listener, encode, kinds_of, position_of
+from ..events import BEHIND, HEARTBEAT_S, STALL_S, Feed, Filter, Listener, encode, kinds_of, position_of
 from ..store.database import Database
 from ..store.history import History
 from ..store.queries.events import Viewer, Wanted, events_after
@@ -190,9 +190,13 @@ class EventsApi:
             transport = call.request.transport
             if transport is None:
                 return response
-            while not (listener.ended.done() or self._feed.go_live(listener, after, transport)):
-                after = await self._catch_up(call, listener, response, after)
-            await self._until_ended(call, listener)
+            while True:
+                while not (listener.ended.done() or self._feed.go_live(listener, after, transport)):
+                    after = await self._catch_up(call, listener, response, after)
+                if await self._until_ended(call, listener) != BEHIND:
+                    break
+                listener.resume()
+                after = listener.position
             if not transport.is_closing():
                 async with asyncio.timeout(STALL_S):
                     await response.write_eof()
@@ -217,15 +221,15 @@ class EventsApi:
                 break
         return after
 
-    async def _until_ended(self, call: Call, listener: Listener) -> None:
-        """Wait for the end of the stream; the token is looked at again and again, since it may be revoked."""
+    async def _until_ended(self, call: Call, listener: Listener) -> str:
+        """Wait for the end of the stream, and say why. The token may be revoked: it is looked at again and again."""
         header = call.headers.get(hdrs.AUTHORIZATION)
         while True:
             done, _ = await asyncio.wait([listener.ended], timeout=HEARTBEAT_S)
             if done:
-                return
+                return listener.ended.result()
             if header is not None and not await self._is_valid(header):
-                return
+                return "the token is no longer valid"
 
     async def _is_valid(self, header: str) -> bool:
         try:

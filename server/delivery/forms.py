@@ -11,6 +11,8 @@ from typing import Any
 from signalling import EVENT_KINDS, Happening, Session, event_body, uuid_of_peer, uuid_of_session, wire_kind
 
 HORN_VERSION = 1
+EVERYBODY_LEFT = "everybody left"
+"Cause of a session's end that nobody asked for, although a command was the last to leave."
 
 MEETING_EVENTS = {
     "session.started": "meeting.started",
@@ -90,8 +92,8 @@ def _realtimekit(happening: Happening) -> Mapping[str, Any]:
     session = happening.session
     body: dict[str, Any] = {"event": MEETING_EVENTS[kind], "meeting": _meeting(session, happening)}
     if kind == "session.ended":
-        by_command = happening.fields.get("by") == "command"
-        body["reason"] = "HOST_ENDED_MEETING" if by_command else "ALL_PARTICIPANTS_LEFT"
+        told_to = happening.fields["by"] == "command" and happening.fields["cause"] != EVERYBODY_LEFT
+        body["reason"] = "HOST_ENDED_MEETING" if told_to else "ALL_PARTICIPANTS_LEFT"
     elif kind.startswith("participant."):
         body["participant"] = _participant(session, happening.fields["participant"])
     return body
