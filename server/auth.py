@@ -131,6 +131,8 @@ PERMISSIONS: Mapping[str, Permission] = {
     "webhooks.remove": Permission("admin", "admin"),
     "webhooks.dead": Permission("admin", "admin"),
     "webhooks.redeliver": Permission("admin", "admin"),
+    # SIP over WebSocket: phones prove who they are by digest.
+    "sip.connect": Permission("open"),
     # /admin/v1: whatever the configuration file can do. Users and tokens are a tenant's, the rest is the server's.
     "admin.read": Permission("admin", "admin"),
     "admin.write": Permission("admin", "admin"),

@@ -76,6 +76,7 @@ from .transactions import (
     TransactionError,
 )
 from .transport.base import Flow, Listen, TransportLimits
+from .transport.websocket import WebSocketFlow
 from .trunk import (
     CallRate,
     CallSlots,
@@ -172,6 +173,7 @@ __all__ = [
     "Uri",
     "Verdict",
     "Via",
+    "WebSocketFlow",
     "build_invite",
     "counts_as_answer",
     "credentials",

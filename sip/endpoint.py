@@ -26,6 +26,7 @@ from .transport.base import (
 from .transport.local import LocalNames, is_wildcard
 from .transport.tcp import TcpFlow, TcpTransport
 from .transport.udp import UdpFlow, UdpSocket, bind_udp
+from .transport.websocket import PING, PONG, WebSocketFlow
 from .uri import Uri
 
 RESOLVE_S = 8.0
@@ -91,12 +92,15 @@ class SipEndpoint:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
         self._now = 0.0
+        self.now: Callable[[], float] = _time_of_running_loop
+        "The loop's clock, seconds: the `now` of every core."
 
     # Life.
 
     async def start(self, listens: Sequence[Listen]) -> None:
         """Listen; OSError when an address cannot be had (then nothing is left open)."""
         self._loop = asyncio.get_running_loop()
+        self.now = self._loop.time
         self._tcp = TcpTransport(
             self, names=self._names, limits=self._limits, keep_alive_s=self._keep_alive_s, loop=self._loop
         )
@@ -147,10 +151,6 @@ class SipEndpoint:
         if self._tcp is not None:
             await self._tcp.close()
 
-    def now(self) -> float:
-        """The loop's clock, seconds: the `now` of every core."""
-        return self._loop.time() if self._loop is not None else asyncio.get_running_loop().time()
-
     def add_core(self, core: Core) -> None:
         """Let `core` share the one timer."""
         self._cores.append(core)
@@ -175,19 +175,15 @@ class SipEndpoint:
             return  # inside of a wake-up, which ends with a pump; or not on the network
         self._busy = True
         try:
-            self._send()
+            for data, flow in self.stack.messages_to_send():
+                flow.send(data)
             if self._lost:
                 self._tell_lost()
-                self._send()
         finally:
             self._busy = False
         if self._lost:
             self._schedule(0.0)  # lost while telling: next time round, so that the loop gets its turn
         self._arm()
-
-    def _send(self) -> None:
-        for data, flow in self.stack.messages_to_send():
-            flow.send(data)
 
     def _tell_lost(self) -> None:
         lost, self._lost = self._lost, []
@@ -196,6 +192,8 @@ class SipEndpoint:
             self.stack.flow_closed(flow, now)
             for listener in self._flow_listeners:
                 listener(flow, now)
+        for data, flow in self.stack.messages_to_send():
+            flow.send(data)
 
     def _arm(self) -> None:
         earliest = self._timer_at
@@ -260,6 +258,18 @@ class SipEndpoint:
     def receive_error(self, error: ParseError, flow: Flow) -> None:
         """Something from a stream that is no message."""
         self.stack.receive_error(error, flow, self._now)
+
+    def receive_frame(self, data: bytes, flow: WebSocketFlow) -> None:
+        """One frame of a WebSocket: a message, or a ping that wants its pong (RFC 7118 §5, RFC 5626 §4.4.1)."""
+        if not data.strip(b"\r\n"):
+            if data == PING:
+                flow.send(PONG)
+            return
+        self.begin_wakeup()
+        try:
+            self.receive_datagram(data, flow)
+        finally:
+            self.end_wakeup()
 
     def lose(self, flow: Flow) -> None:
         """Nothing can be sent on `flow`, or what was sent came back."""
@@ -378,3 +388,7 @@ class SipEndpoint:
 def is_reachable(target: Target) -> bool:
     """True for what can be one peer."""
     return 0 < target.port < 65536 and is_unicast(target.host)
+
+
+def _time_of_running_loop() -> float:
+    return asyncio.get_running_loop().time()

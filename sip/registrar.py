@@ -111,8 +111,12 @@ class Binding:
 
     @property
     def flow_only(self) -> bool:
-        """True if nothing but the open flow reaches it: outbound, or a connection from behind a NAT."""
-        return self.reg_id is not None or _is_behind_nat(self.uri, self.received)
+        """True if nothing but the open flow reaches it: outbound, a WebSocket, or a connection from behind a NAT."""
+        return (
+            self.reg_id is not None
+            or self.flow.transport in ("WS", "WSS")
+            or _is_behind_nat(self.uri, self.received)
+        )
 
 
 ChangeListener = Callable[[str, list[Binding]], None]
