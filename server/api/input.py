@@ -23,8 +23,8 @@ CHARSETS = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 QueryReader = Callable[[MultiMapping[str]], BaseModel]
 BodyReader = Callable[[bytes], BaseModel]
 
-_MAYBE_CONTROLS = re.compile(rb"\\[bf]|\\u00[01]|\\u007[fF]|\x7f")
-"What the JSON of a text with a control character has somewhere; an escaped backslash may look like it."
+_SUSPECT = re.compile(rb"\\[bf]|\\u00[01]|\\u007[fF]|\x7f|NaN|Infinity")
+"What a text with a control character, or a number that is none, looks like in JSON. So may harmless texts."
 _CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 "No text needs them, and no database takes them all. A line break or a tab may stand in a text of several lines."
 
@@ -60,8 +60,8 @@ def body_reader(model: type[BaseModel]) -> BodyReader:
             body = validate(data)
         except ValidationError as error:
             raise bad_request(reasons(error)) from error
-        if _MAYBE_CONTROLS.search(data):
-            _refuse_controls(json.loads(data))
+        if _SUSPECT.search(data):
+            _refuse_controls(json.loads(data, parse_constant=_refuse_constant))
         return body
 
     return read
@@ -72,6 +72,10 @@ def _wire_name(name: str, model: type[BaseModel]) -> str:
     alias = field.validation_alias if field.validation_alias is not None else field.alias
     assert not isinstance(alias, AliasChoices), "one name is enough for a parameter"
     return str(alias) if alias is not None else name
+
+
+def _refuse_constant(name: str) -> None:
+    raise bad_request(f"{name} is no JSON")
 
 
 def _refuse_controls(value: Any) -> None:
