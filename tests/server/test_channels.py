@@ -42,7 +42,7 @@ async def found(house: House, query: str = "", *, token: str = "admin") -> list[
 
 
 def is_error(answer: Sequence[Any], status: int, code: str) -> bool:
-    return answer[0] == status and answer[1].keys() == {"message", "error"} and answer[1]["error"] == code
+    return bool(answer[0] == status and answer[1].keys() == {"message", "error"} and answer[1]["error"] == code)
 
 
 # B1, B2: ending.
