@@ -92,7 +92,7 @@ class Inviting:
         self.ways = ways
         self._post = post
         self._stored = stored
-        self._clock = clock
+        self.clock = clock
         self._timer: asyncio.TimerHandle | None = None
         self._ringing: dict[str, tuple[Invitation, int]] = {}
         "Session -> the invitation that a call carries, and the number of the call."
@@ -136,7 +136,7 @@ class Inviting:
         if self._meets(tenant, user, invitee):
             raise InvitationConflict("there is an open session with this person")
         session = self.registry.create(tenant=tenant, made_by="invitations", owner=owner, host=user)
-        now = self._clock()
+        now = self.clock()
         invitation = self.invitations.invite(tenant, user, invitee, session.id, now=now, context=context)
         session.invitation_id = invitation.id
         session.invited = True
@@ -151,7 +151,7 @@ class Inviting:
         """`user` takes part in the session from now on. Raises as Invitations.accept does."""
         session = self._answerable(invitation, user)
         known = self.registry.people.see(invitation.tenant, user, display_name=display_name)
-        self.invitations.accept(invitation, user, now=self._clock())
+        self.invitations.accept(invitation, user, now=self.clock())
         session.invited = False
         session.emit(InvitationAccepted, invitation=invitation.id, user=user)
         if session.participant(user) is None:
@@ -161,7 +161,7 @@ class Inviting:
     async def decline(self, invitation: Invitation, user: str | None, reason: str | None = None) -> Session:
         """The session ends as abandoned, unless somebody else came into it. Raises as Invitations.decline does."""
         session = self._answerable(invitation, user)
-        self.invitations.decline(invitation, user, reason, now=self._clock())
+        self.invitations.decline(invitation, user, reason, now=self.clock())
         session.emit(InvitationDeclined, invitation=invitation.id, reason=reason)
         if session.invited:
             await session.end(by=user, cause="the invitation was declined")
@@ -172,14 +172,14 @@ class Inviting:
         if user != invitation.inviter:
             raise InvitationForbidden("only who made the invitation can send it again")
         session = self._open(invitation)
-        self.invitations.resend(invitation, user, now=self._clock())
+        self.invitations.resend(invitation, user, now=self.clock())
         self._send(session, invitation)
         self._arm()
 
     def expired(self, invitation: Invitation) -> bool:
         """Whether it is too late to answer."""
         pending = invitation.status == "PENDING"
-        return invitation.status == "EXPIRED" or (pending and self._clock() >= invitation.expires_at)
+        return invitation.status == "EXPIRED" or (pending and self.clock() >= invitation.expires_at)
 
     def name_of_inviter(self, invitation: Invitation) -> str:
         """The name that the invited person is told."""
@@ -212,7 +212,7 @@ class Inviting:
         log.warning("invitation_failed", invitation=invitation.id, by=delivery.by, reason=reason)
 
     def _note(self, invitation: Invitation, before: Delivery, state: DeliveryState, error: str | None = None) -> None:
-        self.invitations.note(invitation, Delivery(before.to, before.by, state, error, self._clock()))
+        self.invitations.note(invitation, Delivery(before.to, before.by, state, error, self.clock()))
 
     def rings(self, invitation: Invitation, session: Session) -> None:
         """The newest call of `session` carries the invitation: who answers it accepts."""
@@ -265,11 +265,11 @@ class Inviting:
 
     def _answerable(self, invitation: Invitation, user: str | None) -> Session:
         """The session of an invitation that `user` may answer now."""
-        check_answer(invitation, user, now=self._clock())
+        check_answer(invitation, user, now=self.clock())
         return self._open(invitation)
 
     def _open(self, invitation: Invitation) -> Session:
-        check_pending(invitation, now=self._clock())
+        check_pending(invitation, now=self.clock())
         session = self.registry.get(invitation.session_id)
         if session is None or session.ended or self.invitations.get(invitation.id) is not invitation:
             raise InvitationTooLate("the session has ended")
@@ -366,7 +366,7 @@ class Inviting:
         rung = session.id in self._ringing
         person = invitation.invitee.person_id
         if (rung or user == person) and invitation.status == "PENDING" and not self.expired(invitation):
-            self.invitations.accept(invitation, person or user, now=self._clock())
+            self.invitations.accept(invitation, person or user, now=self.clock())
             session.emit(InvitationAccepted, invitation=invitation.id, user=user)
 
     def _rang_off(self, session: Session, call: Mapping[str, Any]) -> None:
@@ -384,7 +384,7 @@ class Inviting:
 
     def _over(self, session: Session) -> None:
         users = {participant.user for participant in session.participants}
-        invitation = self.invitations.close(session.id, now=self._clock())
+        invitation = self.invitations.close(session.id, now=self.clock())
         if invitation is not None and invitation.invitee.person_id is not None:
             users.add(invitation.invitee.person_id)
         for user in users:
@@ -413,12 +413,12 @@ class Inviting:
             self._timer = None
         deadline = self.invitations.deadline
         if deadline is not None:
-            wait_s = min(max(deadline - self._clock(), 0.0), LONGEST_SLEEP_S)
+            wait_s = min(max(deadline - self.clock(), 0.0), LONGEST_SLEEP_S)
             self._timer = asyncio.get_running_loop().call_later(wait_s, self.run_out)
 
     def run_out(self) -> None:
         """End what nobody answered in time; their sessions are abandoned unless somebody came otherwise."""
-        for invitation in self.invitations.expire(self._clock()):
+        for invitation in self.invitations.expire(self.clock()):
             session = self.registry.get(invitation.session_id)
             if session is None or session.ended:
                 continue
