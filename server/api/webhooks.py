@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field
 
 from ..auth import not_found
-from ..delivery.endpoints import MAX_SECRET, MAX_URL, MIN_SECRET, Endpoint, Endpoints, new_secret
+from ..delivery.endpoints import MAX_SECRET, MAX_URL, MIN_SECRET, Endpoint, Endpoints, checked_url, new_secret
 from ..delivery.outbox import Outbox
 from ..delivery.webhook import KIND, Guard
 from ..errors import bad_request
@@ -149,7 +149,7 @@ class WebhooksApi:
     )
     async def create(self, call: Call, body: NewWebhook) -> WebhookWithSecret:
         """Events of the tenant's sessions go there from now on. The answer alone tells the secret."""
-        self._guard.check(body.url)
+        self._guard.check(checked_url(body.url))
         endpoint = self._endpoints.create(
             call.tenant, body.url, secret=body.secret, kinds=body.kinds, format=body.format
         )
@@ -174,7 +174,7 @@ class WebhooksApi:
         """What is left out stays; a new secret holds from the next attempt on, and is told this once."""
         endpoint = self._found(call)
         if body.url is not None:
-            self._guard.check(body.url)
+            self._guard.check(checked_url(body.url))
         secret = new_secret() if body.new_secret else body.secret
         changed = self._endpoints.change(
             endpoint, url=body.url, secret=secret, kinds=body.kinds, format=body.format, active=body.active

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -21,6 +22,8 @@ Format = Literal["ringway", "horn", "realtimekit"]
 
 MAX_ENDPOINTS = 100  # of a tenant; each event is looked at for each of them
 MAX_URL = 2048
+_PLAIN_URL = re.compile(r"[!-\[\]-~]+")
+_PLAIN_HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
 MIN_SECRET, MAX_SECRET = 16, 256
 
 
@@ -184,8 +187,10 @@ def checked_url(url: str) -> str:
         raise bad_request("url: give an http or https URL")
     if parts.username is not None or parts.password is not None:
         raise bad_request("url: a user does not belong here; requests are signed")
-    if parts.fragment or not url.isascii() or " " in url:
+    if parts.fragment or not _PLAIN_URL.fullmatch(url):
         raise bad_request("url: percent-encode what is not ASCII, and leave the fragment away")
+    if not _PLAIN_HOST.fullmatch(parts.hostname):  # what two parsers might read differently
+        raise bad_request("url: the host is a name in ASCII, or an address")
     return url
 
 

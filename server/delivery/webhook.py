@@ -154,7 +154,6 @@ class Webhooks:
         clock: Callable[[], float],
         guard: Guard,
         links: FileLinks | None = None,
-        time_limit_s: float = TIME_LIMIT_S,
     ) -> None:
         """`clock`: seconds since the epoch."""
         self.endpoints = endpoints
@@ -162,7 +161,7 @@ class Webhooks:
         self._outbox = outbox
         self._clock = clock
         self._links = links
-        self._timeout = aiohttp.ClientTimeout(total=time_limit_s)
+        self._timeout = aiohttp.ClientTimeout(total=TIME_LIMIT_S)
         self._session: aiohttp.ClientSession | None = None
         outbox.register(KIND, self, backoff=BACKOFF)
 
