@@ -349,6 +349,7 @@ async def services_of(config: Config, parts: Parts, store: Store) -> Services:
         settings=settings,
         clock=asyncio.get_running_loop().time,
         counts=lambda: {**parts.registry.counts(), **writer.counts(), "tasks": len(asyncio.all_tasks())},
+        authenticator=authenticator(config.auth, tokens, tenant=tenant_of(config)),
     )
 
 
@@ -436,9 +437,10 @@ class Server:
     async def _listen_http(self, services: Services, dialects: list[Dialect]) -> None:
         server = self.config.server
         tenant = tenant_of(self.config)
+        assert services.authenticator is not None
         app = make_app(
             dialects,
-            tokens=authenticator(self.config.auth, services.tokens, tenant=tenant),
+            tokens=services.authenticator,
             why_not_ready=self._why_not,
             cors_origins=server.cors_origins,
             opened=opened_by(self.config),

@@ -60,6 +60,7 @@ def dev_config(
             for number in DEV_EXTENSIONS
         ],
         # As a digest, since a demo's token may be shorter than one in a file.
+        "webhooks": {"allow_private": True},
         "tokens": [{"name": "dev", "token_sha256": sha256(token.encode()).hexdigest(), "role": "admin", "user": "dev"}],
     }
     options = {
