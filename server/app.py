@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from ipaddress import ip_address, ip_network
+from typing import Any
 
 import structlog
 from aiohttp import web
@@ -48,10 +49,13 @@ from sip import (
     SipEndpoint,
     SipStack,
     TrunkConfig,
+    WebSocketFlow,
     credentials,
 )
 
 from .api.openapi import Dialect
+from .api.sip_ws import SipWebSocketApi
+from .api.sockets import Sockets
 from .auth import authenticator
 from .dialects import Services, dialects_of, opened_by
 from .errors import ConfigError, Fault, ServerError, StartError
@@ -328,6 +332,26 @@ def dial_plan(config: Config, trunk_state: Callable[[str], str | None]) -> DialP
     )
 
 
+class SipDoor:
+    """The SIP endpoint, as the HTTP side hands it the WebSockets that it accepts (api.sip_ws.SipDoor)."""
+
+    def __init__(self, endpoint: SipEndpoint) -> None:
+        self._endpoint = endpoint
+
+    def connect(self, **ends: Any) -> WebSocketFlow:
+        """A new connection."""
+        return WebSocketFlow(**ends)
+
+    def receive(self, data: bytes, flow: WebSocketFlow) -> None:
+        """One frame of it."""
+        self._endpoint.receive_frame(data, flow)
+
+    def lost(self, flow: WebSocketFlow) -> None:
+        """It is gone: registrations and calls that hang on it end."""
+        flow.closed = True
+        self._endpoint.lose(flow)
+
+
 # What outlives the process.
 
 
@@ -414,7 +438,8 @@ class Server:
             store = self._store = await Store.open(self.config.database)
             await store.restore(parts.registry)
             services = self._services = await services_of(self.config, parts, store)
-            dialects = dialects_of(services)
+            sockets = Sockets(origins=self.config.server.websocket_origins)
+            dialects = [*dialects_of(services), SipWebSocketApi(SipDoor(parts.endpoint), sockets).dialect()]
             await self._listen_sip(parts)
             await restore_registrations(store, parts)
             for begin in services.at_start:

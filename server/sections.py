@@ -127,6 +127,8 @@ class Server(Section):
     extra_http_ports: list[Port] = []
     "More ports with the same API, such as the PBX dialect's 8887."
     cors_origins: list[Line] = ["*"]
+    websocket_origins: list[Line] = []
+    "Web pages of other hosts that may open WebSockets; a star stands for all."
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "console", "json"] = "auto"
 
@@ -141,6 +143,28 @@ class Database(Section):
     "The data folder, as seen from where the server is started: database, spool, keys."
     spool_mb: Annotated[int, Field(ge=16, le=1_000_000)] = 512
     "What may wait on disk while the database is away."
+
+
+KeptDays = Annotated[float, Field(ge=0, le=100_000)]
+
+
+class Retention(Section):
+    """For how many days each kind of record is kept; 0: for ever. docs/database.md says what goes with what."""
+
+    sessions: KeptDays = 0.0
+    "After their end, with participants, calls and all that hangs on them."
+    events: KeptDays = 30.0
+    chat: KeptDays = 90.0
+    artefacts: KeptDays = 7.0
+    "Recordings, transcripts and summaries, after the end of the session."
+    app_sessions: KeptDays = 90.0
+    "After they were registered, with their logs."
+    delivered: KeptDays = 7.0
+    "Of webhooks, mail and text messages, after delivery."
+    dead: KeptDays = 30.0
+    "Of those that could not be delivered."
+    tokens: KeptDays = 30.0
+    "After they expired or were revoked."
 
 
 class Sip(Section):
@@ -448,6 +472,7 @@ class Config(Section):
 
     server: Server = Server()
     database: Database = Database()
+    retention: Retention = Retention()
     sip: Sip = Sip()
     media: Media = Media()
     limits: Limits = Limits()
