@@ -278,7 +278,8 @@ class Writer:
                 waiter.set_exception(StoreUnavailable("the database is down"))
 
     def _succeeded(self, entry: Entry) -> None:
-        self._committed = max(self._committed, entry.upto)
+        # With nothing left behind, all that was taken is there, or was given up for want of any place to keep it.
+        self._committed = self._taken if self._backlog.empty else max(self._committed, entry.upto)
         self._retry_s = RETRY_FIRST_S
         if self._down:
             log.info("database_up")
