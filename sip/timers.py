@@ -42,13 +42,15 @@ class TimerQueue(Generic[Owner]):
     Setting, cancelling and popping cost O(log n) at worst; dead entries never outnumber live ones by more than 64.
     """
 
-    __slots__ = ("_dead", "_entries", "_heap", "_number")
+    __slots__ = ("_dead", "_entries", "_heap", "_number", "deadline")
 
     def __init__(self) -> None:
         self._heap: list[list[Any]] = []
         self._entries: dict[Owner, list[Any]] = {}
         self._number = 0
         self._dead = 0
+        self.deadline: float | None = None
+        "The earliest instant, or None when nobody waits. Read far more often than it changes."
 
     def __len__(self) -> int:
         """Owners that wait for an instant."""
@@ -63,24 +65,14 @@ class TimerQueue(Generic[Owner]):
         heappush(self._heap, entry)
         if old is not None:
             self._bury(old)
+        if self.deadline is None or at < self.deadline:
+            self.deadline = at
 
     def cancel(self, owner: Owner) -> None:
         """Forget `owner`, which need not be known."""
         old = self._entries.pop(owner, None)
         if old is not None:
             self._bury(old)
-
-    @property
-    def deadline(self) -> float | None:
-        """The earliest instant, or None when nobody waits."""
-        heap = self._heap
-        while heap and heap[0][_OWNER] is None:
-            heappop(heap)
-            self._dead -= 1
-        if not heap:
-            return None
-        at: float = heap[0][0]
-        return at
 
     def pop_due(self, now: float) -> Iterator[Owner]:
         """Remove and yield every owner due at `now` or before, earliest first.
@@ -90,11 +82,9 @@ class TimerQueue(Generic[Owner]):
         heap = self._heap
         while heap and heap[0][0] <= now:
             owner = heappop(heap)[_OWNER]
-            if owner is None:
-                self._dead -= 1
-            else:
-                del self._entries[owner]
-                yield owner
+            self._uncover()
+            del self._entries[owner]
+            yield owner
 
     def _bury(self, entry: list[Any]) -> None:
         entry[_OWNER] = None
@@ -103,3 +93,14 @@ class TimerQueue(Generic[Owner]):
             self._heap[:] = self._entries.values()  # in place: pop_due holds on to the list
             heapify(self._heap)
             self._dead = 0
+            self._uncover()
+        elif self._heap[0] is entry:
+            self._uncover()
+
+    def _uncover(self) -> None:
+        """Bring a live entry to the top: its instant is the deadline."""
+        heap = self._heap
+        while heap and heap[0][_OWNER] is None:
+            heappop(heap)
+            self._dead -= 1
+        self.deadline = heap[0][0] if heap else None

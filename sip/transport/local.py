@@ -50,6 +50,7 @@ class LocalNames:
         self._networks = [ipaddress.ip_network(network) for network in local_networks]
         self._clock = clock
         self._remembered: dict[tuple[str, str], tuple[str, str]] = {}
+        self._sent_by: dict[tuple[str, int, str], str] = {}
         self._since = clock()
 
     def local_host(self, bound: str, remote: str) -> str:
@@ -58,7 +59,12 @@ class LocalNames:
 
     def sent_by(self, bound: str, port: int, remote: str) -> str:
         """`host:port` for the Via and Contact of a message to `remote`."""
-        return host_port(self._names(bound, remote)[1], port)
+        key = (bound, port, remote)
+        text = self._sent_by.get(key)
+        if text is None or self._clock() - self._since >= REMEMBERED_S:
+            name = self._names(bound, remote)[1]
+            text = self._sent_by[key] = host_port(name, port)
+        return text
 
     def _names(self, bound: str, remote: str) -> tuple[str, str]:
         key = (bound, remote)
@@ -68,6 +74,7 @@ class LocalNames:
             return names
         if len(self._remembered) >= MAX_REMEMBERED or now - self._since >= REMEMBERED_S:
             self._remembered.clear()
+            self._sent_by.clear()
             self._since = now
         local = route_address(remote) if is_wildcard(bound) else bound
         names = (local, local if self._is_near(remote) else self._advertised or local)

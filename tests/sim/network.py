@@ -452,6 +452,7 @@ class SimEndpoint(SipEndpoint):
         self.address = (network.host(host), port)
         self.addresses = tuple(Listen(transport, *self.address) for transport in transports)
         self._loop = network.clock.loop
+        self.now = network.clock.loop.time
         self._transports = tuple(transports)
         self._versions = (4,)
         self._chance = random.Random(1)

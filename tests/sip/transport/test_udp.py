@@ -252,7 +252,7 @@ def test_routes_are_asked_for_again_after_a_minute() -> None:
     now = [0.0]
     names = LocalNames(clock=lambda: now[0])
     names.sent_by("0.0.0.0", 5060, "127.0.0.1")
-    names._remembered[("0.0.0.0", "127.0.0.1")] = ("10.9.9.9", "10.9.9.9")
+    names._sent_by["0.0.0.0", 5060, "127.0.0.1"] = "10.9.9.9:5060"
     now[0] = 59.0
     assert names.sent_by("0.0.0.0", 5060, "127.0.0.1") == "10.9.9.9:5060"
     now[0] = 61.0
