@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Final
 
 from .errors import ParseError
 from .grammar import parse_host_port, quote
@@ -41,6 +42,9 @@ class Rewrites:
                 refuse_controls(name, user)
                 if not user:
                     raise ValueError(f"{name}: empty")
+
+
+_NONE: Final = Rewrites()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +99,7 @@ def identity_of(
         if why is not None:
             why["From"] = "the caller wants to stay anonymous (RFC 3323)" if private else "caller of the request"
         return Identity(ANONYMOUS if private else f"{_prefix(display)}<{sip_uri(number, host)}>")
-    return _Policy(trunk, rewrites or Rewrites(), why).identity(number, display, private, host, target)
+    return _Policy(trunk, rewrites or _NONE, why).identity(number, display, private, host, target)
 
 
 class _Policy:

@@ -84,13 +84,13 @@ class Dialog:
         return cls(
             caller=True,
             call_id=request.call_id,
-            local=request.get("From") or "",
+            local=request.headers.get("From") or "",
             local_tag=request.from_.tag or "",
-            remote=response.get("To") or "",
+            remote=response.headers.get("To") or "",
             remote_tag=response.to.tag or "",
             remote_target=_target_of(response) or request.uri,
             routes=_record_routes(response)[::-1],
-            contact=request.get("Contact") or "",
+            contact=request.headers.get("Contact") or "",
             local_cseq=request.cseq.number,
             remote_cseq=-1,
         )
@@ -98,13 +98,13 @@ class Dialog:
     @classmethod
     def of_callee(cls, request: Request, local_tag: str, contact: str) -> Dialog:
         """The dialog at the side that answers `request` (section 12.1.1): the route set is its Record-Route."""
-        to = request.get("To") or ""
+        to = request.headers.get("To") or ""
         return cls(
             caller=False,
             call_id=request.call_id,
             local=f"{to};tag={local_tag}",
             local_tag=local_tag,
-            remote=request.get("From") or "",
+            remote=request.headers.get("From") or "",
             remote_tag=request.from_.tag or "",
             remote_target=_target_of(request) or str(request.from_.uri),
             routes=_record_routes(request),
@@ -120,7 +120,7 @@ class Dialog:
             call_id=self.call_id,
             local=self.local,
             local_tag=self.local_tag,
-            remote=response.get("To") or "",
+            remote=response.headers.get("To") or "",
             remote_tag=response.to.tag or "",
             remote_target=_target_of(response) or self.remote_target,
             routes=_record_routes(response)[::-1],

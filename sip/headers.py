@@ -27,6 +27,8 @@ __all__ = [
     "parse_addresses",
 ]
 
+_KNOWN: Final = CANONICAL_NAMES.get
+"What `canonical_name` looks up first, without the call: nearly every name is in there."
 _NUL_ESCAPED: Final = re.compile(
     r'[^"\0]*+(?:"[^"\\\0]*+(?:\\.[^"\\\0]*+)*+"[^"\0]*+)*+',
     re.DOTALL,
@@ -70,7 +72,7 @@ class Headers:
     def add(self, name: str, value: str) -> None:
         """Append a line. ValueError if the name is no token or the value holds CR, LF or a bare NUL."""
         line = _make_line(name, value)
-        key = canonical_name(name)
+        key = _KNOWN(name) or canonical_name(name)
         self.names.append(key)
         self.lines.append(line)
         self._changed(key)
@@ -85,15 +87,17 @@ class Headers:
 
     def get(self, name: str) -> str | None:
         """The first value under that name, unfolded and stripped; None if absent."""
-        key = canonical_name(name)
+        key = _KNOWN(name) or canonical_name(name)
         names = self.names
         if key not in names:
             return None
-        return line_value(self.lines[names.index(key)])
+        line = self.lines[names.index(key)]
+        value = line[line.index(":") + 1 :]
+        return unfold(value) if "\n" in value else value.strip(" \t")
 
     def get_all(self, name: str) -> list[str]:
         """The values under that name, one a line."""
-        key = canonical_name(name)
+        key = _KNOWN(name) or canonical_name(name)
         names = self.names
         if key not in names:
             return []
@@ -142,7 +146,7 @@ class Headers:
         self.lines = [self.lines[index] for index in kept]
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and canonical_name(name) in self.names
+        return isinstance(name, str) and (_KNOWN(name) or canonical_name(name)) in self.names
 
     def items(self) -> Iterator[tuple[str, str]]:
         """Each line's name as written and value, unfolded and stripped: fit for `add`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from operator import methodcaller
 from typing import Any, Final
 
 from .errors import ParseError
@@ -38,9 +39,13 @@ _SINGLE: Final = (
     "max-forwards",
     "expires",
 )
-_PRINTABLE: Final = bytes(octet for octet in range(256) if octet >= 0x20 and octet != 0x7F)
+_STATUS: Final = {str(status): status for status in range(100, 700)}
+_stripped: Final = methodcaller("strip", " \t")
+_known_name: Final = CANONICAL_NAMES.__getitem__
+_USUAL_METHODS: Final = frozenset({"INVITE", "ACK", "BYE", "CANCEL", "REGISTER", "OPTIONS"})
 _LONG_NAMES: Final = {"via": "Via", "from": "From", "to": "To", "call-id": "Call-ID", "cseq": "CSeq"}
 _ANSWERED: Final = frozenset(_LONG_NAMES)
+_ANSWERED_IN_DIALOG: Final = _ANSWERED | {"record-route"}
 _BREAKS_LINE: Final = re.compile("[\\x00-\\x20\\x7f]").search
 
 
@@ -179,24 +184,23 @@ def _parse_head(head: str, data: bytes, body_start: int, stream: bool) -> Reques
     lines = head.split("\r\n", MAX_LINES)
     if len(lines) > MAX_LINES:
         raise ParseError("Too many header lines", 513)
-    # Without the printable octets just the CRLFs should be left; if not, look for NUL and bare CR and LF.
-    if data[:body_start].translate(None, _PRINTABLE) != b"\r\n" * (len(lines) + 1):
+    breaks = len(lines) - 1
+    if head.count("\r") != breaks or head.count("\n") != breaks or "\0" in head:
         _check_octets(lines)
     message = _parse_start(lines.pop(0))
-    known = CANONICAL_NAMES.get
-    names: list[str] = []
-    first: dict[str, str] = {}
-    for line in lines:
-        written, colon, value = line.partition(":")
-        name = known(written)
-        if name is None or not colon:  # a fold, white space before the colon, a rare name, or a fault
-            lines = _join_folds(lines)
-            names = [_name(line) for line in lines]
-            first = dict(zip(reversed(names), [line_value(line) for line in reversed(lines)], strict=True))
-            break
-        names.append(name)
-        if name not in first:
-            first[name] = value.strip(" \t")
+    if not lines:
+        raise ParseError("Missing via header")
+    written, _, texts = zip(*[line.partition(":") for line in lines], strict=True)
+    values = list(map(_stripped, texts))
+    try:
+        names = list(map(_known_name, written))
+    except KeyError:
+        names = []
+    if not names or "" in values:  # a fold, white space before the colon, a rare name, no value, or a fault
+        lines = _join_folds(lines)
+        names = [_name(line) for line in lines]
+        values = [line_value(line) for line in lines]
+    first = dict(zip(reversed(names), reversed(values), strict=True))
     if len(names) != len(first):
         _check_repetitions(names)
     headers = message.headers = Headers.from_lines(names, lines)
@@ -248,10 +252,11 @@ def _parse_start(line: str) -> Request | Response:
         code, _, phrase = rest.partition(" ")
         if version.upper() != "SIP/2.0":
             raise ParseError("Version not supported", 505)
-        if len(code) != 3 or not (code.isdecimal() and code.isascii()) or not 100 <= int(code) <= 699:
+        status = _STATUS.get(code)
+        if status is None:
             raise ParseError("Malformed status line")
         response = Response.__new__(Response)
-        response.status = int(code)
+        response.status = status
         response._phrase = phrase
         return response
     words = line.split(" ")
@@ -264,7 +269,7 @@ def _parse_start(line: str) -> Request | Response:
             raise ParseError("Malformed request line")
         if version != "SIP/2.0":
             raise ParseError("Version not supported", 505)
-    if not is_token(method):
+    if method not in _USUAL_METHODS and not is_token(method):
         raise ParseError("Malformed method")
     request = Request.__new__(Request)
     request.method = method
@@ -374,16 +379,12 @@ def response_to(
     (§12.1.1): 101 to 299 of INVITE.
     """
     source = request.headers
-    keep_routes = request.method == "INVITE" and 100 < status < 300
-    names: list[str] = []
-    lines: list[str] = []
-    for name, line in zip(source.names, source.lines, strict=True):
-        if name not in _ANSWERED and not (keep_routes and name == "record-route"):
-            continue
-        if name == "to" and to_tag is not None and _lacks_tag(request):
-            line = f"{line};tag={to_tag}"
-        names.append(name)
-        lines.append(line)
+    copied = _ANSWERED_IN_DIALOG if request.method == "INVITE" and 100 < status < 300 else _ANSWERED
+    pairs = [pair for pair in zip(source.names, source.lines, strict=True) if pair[0] in copied]
+    names = [name for name, _ in pairs]
+    lines = [line for _, line in pairs]
+    if to_tag is not None and "to" in names and _lacks_tag(request):
+        lines[names.index("to")] += f";tag={to_tag}"
     answer = Response(status, reason, Headers.from_lines(names, lines), body)
     for name, value in headers:
         answer.headers.add(name, value)

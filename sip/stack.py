@@ -206,8 +206,8 @@ class SipStack:
         # RFC 3261 §17.1.3 and §18.1.2: our Via and nothing below it, or it is not for us.
         entry = self._layer.client.get((response.via.branch or "", response.cseq.method))
         if entry is not None:
-            line = response.get("Via") or ""
-            if response.headers.count("Via") == 1 and ("," not in line or len(response.vias) == 1):
+            headers = response.headers
+            if headers.names.count("via") == 1 and ("," not in (headers.get("via") or "") or len(response.vias) == 1):
                 entry.receive(response, now)
                 return
         self.dropped["stray_response"] += 1
@@ -349,7 +349,7 @@ class SipStack:
             self.dropped["late_answer"] += 1
             return
         if response.status > 100:
-            to = response.get("To") or ""
+            to = response.headers.get("To") or ""
             if ";tag=" not in to[to.rfind(">") + 1 :] and response.to.tag is None:
                 response.headers.set("To", f"{to};tag={transaction.local_tag}")
         transaction.respond(response, now)

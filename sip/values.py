@@ -46,7 +46,6 @@ _PLAIN_VIA = re.compile(
     r"SIP/2\.0/([A-Z]+) ([A-Za-z0-9](?:[A-Za-z0-9.\-]*[A-Za-z0-9])?)(?::([0-9]{1,5}))?(;" + PLAIN + "+)?"
 ).fullmatch
 _TOKEN68 = re.compile(r"[A-Za-z0-9\-._~+/]+=*").fullmatch
-_COMMON_METHODS: Final = frozenset({"INVITE", "ACK", "BYE", "CANCEL", "REGISTER", "OPTIONS"})
 _CACHED_LENGTH: Final = 256  # characters; longer texts are read each time, so that no cache passes 2 MB
 
 
@@ -257,19 +256,24 @@ class CSeq:
     @staticmethod
     def parse(text: str) -> CSeq:
         """Read the value."""
-        digits, _, method = text.partition(" ")
-        if method in _COMMON_METHODS and len(digits) < 10 and digits.isdecimal() and digits.isascii():
-            return CSeq(int(digits), method)
-        words = text.split()
-        if len(words) != 2 or not is_token(words[1]):
-            raise ParseError("Malformed CSeq")
-        number = parse_number(words[0], MAX_CSEQ + 1)
-        if number is None or number > MAX_CSEQ:
-            raise ParseError("Malformed CSeq")
-        return CSeq(number, words[1])
+        return _read_cseq_cached(text) if len(text) <= _CACHED_LENGTH else _read_cseq(text)
 
     def __str__(self) -> str:
         return f"{self.number} {self.method}"
+
+
+def _read_cseq(text: str) -> CSeq:
+    words = text.split()
+    if len(words) != 2 or not is_token(words[1]):
+        raise ParseError("Malformed CSeq")
+    number = parse_number(words[0], MAX_CSEQ + 1)
+    if number is None or number > MAX_CSEQ:
+        raise ParseError("Malformed CSeq")
+    return CSeq(number, words[1])
+
+
+# Nearly all calls begin at the same number, and each has two or three requests.
+_read_cseq_cached = lru_cache(maxsize=512)(_read_cseq)
 
 
 @dataclass(frozen=True, slots=True)
