@@ -231,6 +231,7 @@ outbox = Table(
     Index("ix_outbox_next", "state", "next_at"),
     Index("ix_outbox_lane", "lane", "created_at", "id"),
     Index("ix_outbox_created", "tenant", "state", "created_at", "id"),
+    Index("ix_outbox_state", "state", "created_at"),
 )
 
 webhooks = Table(
@@ -370,6 +371,7 @@ app_sessions = Table(
     _at("started_at"),
     _at("created_at"),
     Index("ix_app_sessions_started", "tenant", "started_at", "id"),
+    Index("ix_app_sessions_created", "created_at"),
 )
 
 app_session_users = Table(

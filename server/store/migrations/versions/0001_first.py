@@ -205,6 +205,7 @@ def _outbox() -> None:
     op.create_index("ix_outbox_created", "outbox", ["tenant", "state", "created_at", "id"])
     op.create_index("ix_outbox_lane", "outbox", ["lane", "created_at", "id"])
     op.create_index("ix_outbox_next", "outbox", ["state", "next_at"])
+    op.create_index("ix_outbox_state", "outbox", ["state", "created_at"])
 
 
 def _webhooks() -> None:
@@ -353,6 +354,7 @@ def _app_sessions() -> None:
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_app_sessions")),
     )
+    op.create_index("ix_app_sessions_created", "app_sessions", ["created_at"])
     op.create_index("ix_app_sessions_started", "app_sessions", ["tenant", "started_at", "id"])
 
 
