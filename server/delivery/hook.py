@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
 from collections.abc import Callable
 from time import time
 
 from .link import Message, body_of
 from .vendor import Vendor
+from .webhook import signature
 
 
 class InvitationHook:
-    """POSTs each invitation as JSON to one address, signed as webhooks are: HMAC-SHA256 over "time.body"."""
+    """POSTs each invitation as JSON to one address, signed as webhooks are."""
 
     def __init__(self, url: str, secret: str | None, *, clock: Callable[[], float] = time) -> None:
         self._secret = secret
@@ -23,11 +22,10 @@ class InvitationHook:
     async def send(self, message: Message) -> None:
         """The id is the same at every attempt, for whoever must not deliver twice."""
         body = json.dumps(body_of(message)).encode()
-        headers = {"Content-Type": "application/json", "Ringway-Delivery": message.id}
+        at = str(int(self._clock()))
+        headers = {"Content-Type": "application/json", "Ringway-Id": message.id, "Ringway-Timestamp": at}
         if self._secret is not None:
-            at = str(int(self._clock()))
-            mac = hmac.new(self._secret.encode(), f"{at}.".encode() + body, hashlib.sha256).hexdigest()
-            headers["Ringway-Signature"] = f"t={at},v1={mac}"
+            headers["Ringway-Signature"] = signature(self._secret, at, body)
         await self._vendor.post("", headers=headers, data=body)
 
     async def close(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -33,6 +34,16 @@ def clock(house: House) -> list[float]:
     real = house.services.inviting.clock
     house.services.inviting.clock = lambda: real() + ahead[0]
     return ahead
+
+
+@pytest.fixture
+def lines() -> Iterator[list[MutableMapping[str, Any]]]:
+    """Every line that is logged, whatever its level."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("debug"))
+    with structlog.testing.capture_logs() as logged:
+        yield logged
+    structlog.configure(**before)
 
 
 async def create(house: House, token: str = "alice", **body: Any) -> dict[str, Any]:
@@ -610,27 +621,29 @@ async def test_c17_invitations_survive_a_restart(tmp_path: Path) -> None:
 # What is private.
 
 
-async def test_c10_the_context_is_for_its_creator_alone(house: House, caplog: pytest.LogCaptureFixture) -> None:
+async def test_c10_the_context_is_for_its_creator_alone(
+    house: House, caplog: pytest.LogCaptureFixture, lines: list[MutableMapping[str, Any]]
+) -> None:
     secret = "a secret of the tests"
     happened: list[Happening] = []
     house.registry.bus.followers.append(happened.append)
-    with structlog.testing.capture_logs() as logged:
-        session, invitation = await invited(house, inviteEmail="a@example.com", context=secret)
-        assert (await detail(house, session))["invitation"]["context"] == secret
-        seen = [
-            await house.get(f"{INVITATIONS}/{invitation}", token=None),
-            await house.get(f"/join/{invitation}", token=None),
-            await house.post(f"{INVITATIONS}/{invitation}/accept", token="bob"),
-            await house.get(SESSIONS, token="bob"),
-            await house.get(SESSIONS),
-            *[await house.get(f"{SESSIONS}/{session}", token=who) for who in ("bob", "viewer", "host", "admin")],
-            await house.post(f"{SESSIONS}/{session}/resolve"),
-            await house.get(f"{SESSIONS}/{session}", token="bob"),
-            await house.get(f"{SESSIONS}/{session}", token="admin"),
-        ]
+    session, invitation = await invited(house, inviteEmail="a@example.com", context=secret)
+    assert (await detail(house, session))["invitation"]["context"] == secret
+    seen = [
+        await house.get(f"{INVITATIONS}/{invitation}", token=None),
+        await house.get(f"/join/{invitation}", token=None),
+        await house.post(f"{INVITATIONS}/{invitation}/accept", token="bob"),
+        await house.get(SESSIONS, token="bob"),
+        await house.get(SESSIONS),
+        *[await house.get(f"{SESSIONS}/{session}", token=who) for who in ("bob", "viewer", "host", "admin")],
+        await house.post(f"{SESSIONS}/{session}/resolve"),
+        await house.get(f"{SESSIONS}/{session}", token="bob"),
+        await house.get(f"{SESSIONS}/{session}", token="admin"),
+    ]
     assert all(status == 200 for status, _ in seen), seen
     assert secret not in json.dumps(seen)
-    assert secret not in repr(logged) + caplog.text
+    assert secret not in repr(lines) + caplog.text
+    assert any(line["event"] == "invitation_sent" for line in lines)
     assert secret not in json.dumps([event_body(happening) for happening in happened])
     assert {"invitation.created", "invitation.accepted"} <= {event_body(happening)["kind"] for happening in happened}
 

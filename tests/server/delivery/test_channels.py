@@ -186,9 +186,10 @@ async def test_the_hook_gets_signed_json(api: Vendor) -> None:
     (request,) = api.requests
     assert (request.method, request.path) == ("POST", "/invite")
     assert request.headers["Content-Type"] == "application/json"
-    assert request.headers["Ringway-Delivery"] == MESSAGE.id
+    assert request.headers["Ringway-Id"] == MESSAGE.id
+    assert request.headers["Ringway-Timestamp"] == "1700000000"
     expected = hmac.new(b"a secret", b"1700000000." + request.body, hashlib.sha256).hexdigest()
-    assert request.headers["Ringway-Signature"] == f"t=1700000000,v1={expected}"
+    assert request.headers["Ringway-Signature"] == f"v1={expected}"
     assert json.loads(request.body) == {
         "id": "inv_1/email/0",
         "kind": "invitation",
