@@ -1,4 +1,4 @@
-"""The command line: `ringway dev`, `ringway serve`, `ringway config init` and `ringway config check`.
+"""The command line: `ringway dev`, `ringway serve`, `ringway config …`, `ringway user …`, `ringway token …`.
 
 Heavy parts are imported by the command that needs them, so that help and version answer at once.
 """
@@ -67,6 +67,11 @@ def _parser() -> argparse.ArgumentParser:
     check = actions.add_parser("check", help="name every fault of a file; exit 1 when there is one")
     check.set_defaults(command=_config_check)
     check.add_argument("--config", type=Path, required=True, metavar="FILE", help="configuration (TOML)")
+
+    from .commands import token, user
+
+    user.add_commands(commands)
+    token.add_commands(commands)
     return parser
 
 
