@@ -45,7 +45,7 @@ EVERY_S = 3600.0
 FIRST_S = 60.0  # after a start, which has other things to do
 SLICE_S = 0.02  # that a transaction should take
 PAUSE = 4.0  # times as long as the transaction took
-FIRST_BATCH, MAX_BATCH = 20, 1000  # rows, or sessions
+FIRST_BATCH, MIN_BATCH, MAX_BATCH = 20, 10, 1000  # rows, or sessions; fewer would not be done in less time
 DAY_MS = 86_400_000
 
 
@@ -214,9 +214,9 @@ class Retention:
 
 
 def next_batch(batch: int, took: float) -> int:
-    """How many to delete next, when `batch` of them took `took` seconds: at most twice as many, as few as one."""
+    """How many to delete next, when `batch` of them took `took` seconds: at most twice as many."""
     fitting = batch * SLICE_S / took if took > 0 else MAX_BATCH
-    return max(1, min(MAX_BATCH, 2 * batch, int(fitting)))
+    return max(MIN_BATCH, min(MAX_BATCH, 2 * batch, int(fitting)))
 
 
 def _before(now: int, days: float) -> int:

@@ -13,7 +13,7 @@ from sqlalchemy import Table, func, insert, select
 from server.sections import Retention as Days
 from server.store.database import Database
 from server.store.derived import mistakes
-from server.store.retention import FIRST_BATCH, MAX_BATCH, SLICE_S, Retention, next_batch
+from server.store.retention import FIRST_BATCH, MAX_BATCH, MIN_BATCH, SLICE_S, Retention, next_batch
 from server.store.schema import (
     app_session_channels,
     app_session_logs,
@@ -238,7 +238,7 @@ def test_the_next_batch_is_as_large_as_fits_the_time_that_a_transaction_may_take
     assert next_batch(100, SLICE_S * 2) == 50
     assert next_batch(100, SLICE_S / 1.5) == 150
     assert next_batch(100, SLICE_S / 9) == 200, "at most doubled: the next rows may be larger"
-    assert next_batch(2, 1.0) == 1
+    assert next_batch(12, 1.0) == MIN_BATCH
     assert next_batch(MAX_BATCH, 0.001) == MAX_BATCH
     assert next_batch(FIRST_BATCH, 0.0) == 2 * FIRST_BATCH
 
@@ -306,7 +306,7 @@ async def test_deleting_leaves_the_writer_its_time(database: Database) -> None:
     ]
     async with database.transaction() as connection:
         await connection.execute(insert(sessions), rows)
-    tidy = Retention(database, FOR_EVER.model_copy(update={"sessions": 30.0}), clock=Clock().now)
+    tidy = retention(database, FOR_EVER.model_copy(update={"sessions": 30.0}))
     assert await tidy.enforce() == {"sessions": 1000}
     # 50 ms is the promise on a machine that does nothing else; here several tests share it.
     assert tidy.longest_s < 0.5
