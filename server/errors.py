@@ -60,6 +60,10 @@ class ApiError(ServerError):
         self.headers = dict(headers or {})
 
 
+class InvalidToken(ServerError):
+    """A JWT that is none of the issuer's, or no longer; the text says why."""
+
+
 def bad_request(message: str) -> ApiError:
     """400 with the code every malformed request gets."""
     return ApiError(400, "BAD_REQUEST", message)

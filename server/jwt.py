@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+import warnings
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, get_args
@@ -12,12 +13,12 @@ from typing import Any, get_args
 import aiohttp
 import structlog
 from joserfc import jws, jwt
-from joserfc.errors import ExpiredTokenError, JoseError
+from joserfc.errors import ExpiredTokenError, JoseError, SecurityWarning
 from joserfc.jwk import ECKey, KeySet, OctKey, OKPKey, RSAKey
 
 from signalling import DEFAULT_TENANT, Principal, Role
 
-from .errors import ApiError
+from .errors import ApiError, InvalidToken
 from .sections import ChannelRole, Jwt, TokenRole
 
 log = structlog.get_logger("server.jwt")
@@ -40,10 +41,6 @@ ALGORITHMS: Mapping[type[Key], tuple[str, ...]] = {
     RSAKey: ("RS256",),
 }
 "What each kind of key verifies; so a public key is never taken for the secret of an HMAC."
-
-
-class InvalidToken(Exception):
-    """It is no JWT of the issuer, or no longer; the text says why."""
 
 
 class JwtVerifier:
@@ -97,7 +94,7 @@ class JwtVerifier:
             keys = self._ring if self._jwks is None else await self._jwks.keys(header.get("kid"))
             for key in _candidates(keys, header):
                 try:
-                    decoded = jwt.decode(token, key, algorithms=list(_algorithms(key)), registry=self._registry)
+                    decoded = _decoded(token, key, self._registry)
                 except JoseError:
                     continue
                 self._claims.validate(decoded.claims)
@@ -132,12 +129,23 @@ class JwtVerifier:
         )
 
 
+def _decoded(token: str, key: Key, registry: jws.JWSRegistry) -> jwt.Token:
+    """The JWT, when `key` signed it; JoseError when not."""
+    with warnings.catch_warnings():
+        # RFC 9864 prefers the name Ed25519 to EdDSA, which most issuers still write.
+        warnings.simplefilter("ignore", SecurityWarning)
+        return jwt.decode(token, key, algorithms=list(_algorithms(key)), registry=registry)
+
+
 def _ring(settings: Jwt) -> list[Key]:
     """The configured key, if it is no URL."""
-    if settings.secret is not None:
-        return [OctKey.import_key(settings.secret.get_secret_value())]
-    if settings.public_key is not None:
-        return [OKPKey.import_key(settings.public_key)]
+    try:
+        if settings.secret is not None:
+            return [OctKey.import_key(settings.secret.get_secret_value())]
+        if settings.public_key is not None:
+            return [OKPKey.import_key(settings.public_key)]
+    except (JoseError, TypeError, KeyError) as error:
+        raise ValueError(str(error)) from error
     return []
 
 
