@@ -17,6 +17,7 @@ from .poller import make_poller
 from .ports import REST_S, PortPair, PortPool
 from .relay_leg import Address
 from .rtp_leg import RtpLeg
+from .voice_leg import VoiceLeg
 
 DEFAULT_CODECS = ("PCMU", "PCMA", "G722", "opus")
 PLAYER_CODECS = ("PCMU", "PCMA")
@@ -57,8 +58,8 @@ class MediaEngine:
         self.advertised_host = config.advertised_host or config.bind_host
         self._policy = policy_of(config.codecs)
         self._ports = PortPool(config.bind_host, *config.port_range, rest_s=config.port_rest_s)
-        self._wheel: list[set[RtpLeg]] = [set() for _ in range(WHEEL)]
-        self._slots: dict[RtpLeg, int] = {}
+        self._wheel: list[set[VoiceLeg]] = [set() for _ in range(WHEEL)]
+        self._slots: dict[VoiceLeg, int] = {}
         self._next_slot = 0
         self._serial = 0
         self._bridges = 0
@@ -133,11 +134,11 @@ class MediaEngine:
         """True for an address of this engine: relaying to it could make a loop."""
         return self._ports.owns(*address)
 
-    def speak(self, leg: RtpLeg) -> None:
+    def speak(self, leg: VoiceLeg) -> None:
         """Call `leg.tick` every 20 ms until it returns False."""
         self._ticker.add(leg.tick)
 
-    def closed(self, leg: RtpLeg, pair: PortPair) -> None:
+    def closed(self, leg: VoiceLeg, pair: PortPair) -> None:
         """A leg is gone; its ports are free."""
         self._wheel[self._slots.pop(leg)].discard(leg)
         self._ports.give_back(pair, time.monotonic())
@@ -156,8 +157,8 @@ class MediaEngine:
         """Count bridges."""
         self._bridges += change
 
-    def _own(self, leg: MediaLeg) -> RtpLeg:
-        assert isinstance(leg, RtpLeg), "legs of another engine"
+    def _own(self, leg: MediaLeg) -> VoiceLeg:
+        assert isinstance(leg, VoiceLeg), "legs of another engine"
         return leg
 
     def _refuse_own(self, remote: Remote) -> None:
@@ -227,7 +228,7 @@ class Bridge:
 
     __slots__ = ("_engine", "_legs", "_open")
 
-    def __init__(self, engine: MediaEngine, a: RtpLeg, b: RtpLeg) -> None:
+    def __init__(self, engine: MediaEngine, a: VoiceLeg, b: VoiceLeg) -> None:
         self._engine = engine
         self._legs = (a, b)
         for leg in self._legs:
@@ -254,7 +255,7 @@ class Player:
     """Frames sent to one leg, over and over or once and then its echo."""
 
     engine: MediaEngine
-    leg: RtpLeg
+    leg: VoiceLeg
     frames: Callable[[str], Frames]
     "The frames in a law, PCMU or PCMA."
     then_echo: bool = False
