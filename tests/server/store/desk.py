@@ -15,7 +15,7 @@ from sqlalchemy import event, select
 from server.store.database import Database
 from server.store.history import History
 from server.store.records import SESSION_COLUMNS
-from server.store.restore import keep_people, keep_rooms
+from server.store.restore import Restored, keep_people, keep_rooms, restore_directory, restore_sessions
 from server.store.schema import events, metadata, sessions
 from server.store.writer import Writer
 from signalling import Registry, Session
@@ -33,6 +33,7 @@ class Desk:
     registry: Registry
     history: History
     spool: Path
+    dead: bool = False
 
     def session(self, host: str = "alice", **fields: Any) -> Session:
         """A live session without a call."""
@@ -72,10 +73,24 @@ class Desk:
                 assert row.updated_at == round(session.updated_at * 1000)
                 assert row.live_participants == len(session.present())
 
+    async def die(self) -> None:
+        """As if killed: nothing more is written."""
+        self.writer._pending.happenings.clear()
+        self.writer._pending.rows.take()
+        self.dead = True
+
+    async def restore(self) -> Restored:
+        """As a server does when it starts."""
+        await self.writer.caught_up()
+        await restore_directory(self.database, self.registry.people, self.registry.rooms)
+        restored = await restore_sessions(self.database, self.registry, before=time.time())
+        self.writer.busy = lambda: self.registry.counts()["sessions"] > 0
+        return restored
+
 
 @asynccontextmanager
 async def open_desk(url: str, folder: Path) -> AsyncIterator[Desk]:
-    """A desk over the database at `url`; closed as a server that is told to stop."""
+    """A desk over the database at `url`; closed as a server that is told to stop, unless it died."""
     database = await Database.open(url)
     _, endpoint, _, registry = simulated()
     writer = Writer(database, spool=folder / "spool")
@@ -83,10 +98,12 @@ async def open_desk(url: str, folder: Path) -> AsyncIterator[Desk]:
     keep_people(registry.people, writer)
     keep_rooms(registry.rooms, writer)
     await writer.start()
+    desk = Desk(database, writer, registry, History(registry, database, writer), folder / "spool")
     try:
-        yield Desk(database, writer, registry, History(registry, database, writer), folder / "spool")
+        yield desk
     finally:
-        await registry.close()
+        if not desk.dead:
+            await registry.close()
         await writer.close()
         await database.close()
         await endpoint.close()
