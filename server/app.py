@@ -63,6 +63,7 @@ from .sections import Config, Trunk, split_listen
 from .sections import Extension as ExtensionSection
 from .settings import Settings
 from .store.history import History
+from .store.retention import Retention
 from .store.store import Store
 from .tokens import TokenBook
 from .vault import KEY_FILE, Vault
@@ -363,6 +364,7 @@ async def services_of(config: Config, parts: Parts, store: Store) -> Services:
     await store.restore_access(tokens, settings)
     parts.apply(settings.config)
     settings.apply = parts.apply
+    retention = Retention(store.database, config.retention)
     return Services(
         config=config,
         registry=parts.registry,
@@ -374,6 +376,8 @@ async def services_of(config: Config, parts: Parts, store: Store) -> Services:
         clock=asyncio.get_running_loop().time,
         counts=lambda: {**parts.registry.counts(), **writer.counts(), "tasks": len(asyncio.all_tasks())},
         authenticator=authenticator(config.auth, tokens, tenant=tenant_of(config)),
+        at_start=[retention.start],
+        at_stop=[retention.close],
     )
 
 

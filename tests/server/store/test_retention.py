@@ -300,5 +300,5 @@ async def test_each_kind_that_grows_has_a_rule() -> None:
         "sessions", "app_sessions", "app_session_users", "app_session_channels", "app_session_sessions",
         "app_session_logs", "outbox", "tokens", "registrations",
     }  # fmt: skip
-    derived = {"tallies", "search_names", "channel_users"}
+    derived = {"tallies", "search_names"}
     assert set(metadata.tables) - configuration - bounded_by_time - derived == set()
