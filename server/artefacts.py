@@ -36,8 +36,7 @@ from signalling import (
 
 from .store.database import Database
 from .store.history import History
-from .store.queries.reading import reading
-from .store.queries.realtimekit import (
+from .store.queries.artefacts import (
     CHAT_PAGE,
     StoredMessage,
     StoredSentence,
@@ -49,6 +48,7 @@ from .store.queries.realtimekit import (
     setting,
     summary_of,
 )
+from .store.queries.reading import reading
 from .store.records import ParticipantRecord, SessionRecord
 from .store.writer import Writer
 from .summary import Utterance, summarise

@@ -12,7 +12,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 from signalling import uuid_of_peer, uuid_of_session
 
-from ..store.queries.realtimekit import StoredEvent
+from ..store.queries.artefacts import StoredEvent
 from ..store.records import ParticipantRecord
 from .realtimekit_models import PeerEvent, PeerReport
 from .session_files import iso

@@ -16,15 +16,13 @@ from ..artefacts import Artefacts
 from ..errors import ApiError, bad_request
 from ..store.database import Database
 from ..store.history import History
+from ..store.queries.artefacts import StoredEvent, StoredSentence, events_of
 from ..store.queries.reading import reading
 from ..store.queries.realtimekit import (
     Page,
     SessionFilter,
-    StoredEvent,
-    StoredSentence,
     Viewer,
     breakout_sessions,
-    events_of,
     find_sessions,
     stays_in_breakouts,
 )

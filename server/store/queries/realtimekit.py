@@ -1,30 +1,25 @@
-"""What the RealtimeKit dialect asks of the database: lists of sessions, and the files that hang on one."""
+"""Lists of sessions as the RealtimeKit dialect asks for them, with exact totals, also among a million.
+
+A session's id holds the instant of its creation, so that every index knows when what it lists was made. What is asked
+besides (a meeting, people, a title, a viewer) gives sets of ids; a page is found in one of two ways: *narrow*, by these
+sets, and then sorted; or *wide*, along the index that has the order, looking at each session; the one that looks at
+fewer is taken. Live sessions are few, and looked at one by one: their minutes grow, so that no index could sort them.
+"""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, func, not_, or_, select, tuple_, union, union_all
+from sqlalchemy import ColumnElement, CompoundSelect, Select, and_, exists, func, or_, select, tuple_, union
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..records import SESSION_COLUMNS, SessionRecord
-from ..schema import (
-    channel_roles,
-    channels,
-    chat_messages,
-    events,
-    participants,
-    sessions,
-    settings,
-    summaries,
-    transcripts,
-)
-from .session_totals import FEW_TITLES, Titles, count_created, holds, titles_with
+from ..schema import CHANNEL_NAME, CREATED, SLOT_MS, channel_roles, channels, participants, sessions, tallies
+from .named import has_part, rows_with, texts_with
 
-CHAT_PAGE = 500  # messages in memory while a chat is sent
-MAX_EVENTS = 1000  # of a session that a peer report looks at, newest first
+ID_BITS = 20  # of a session's id stand below its milliseconds
+Where = list[ColumnElement[bool]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +44,7 @@ class SessionFilter:
     peers: tuple[tuple[int, int], ...] | None = None
     "Session and index of stays, any of which, or of `people`, took part."
     people: tuple[str, ...] | None = None
-    "Custom ids, or ids of users without one."
+    "Custom ids or ids of users."
     search: str | None = None
     "A part of the title."
     search_session: int | None = None
@@ -70,33 +65,40 @@ class Page:
     descending: bool = True
 
 
+class _Row(NamedTuple):
+    """A session on a list: what it is sorted by, and its id."""
+
+    spent: int
+    id: int
+
+
 async def find_sessions(
     connection: AsyncConnection, wanted: SessionFilter, page: Page, *, now: int
 ) -> tuple[list[SessionRecord], int]:
     """The sessions of a page, and how many there are in all. `now`: ms since the epoch."""
-    titles = None if wanted.search is None else await titles_with(connection, wanted.tenant, wanted.search)
-    where = _where(wanted, titles)
-    total = await _count(connection, wanted, titles, where)
-    if page.offset >= total:
-        return [], total
-    # Far down a long list, counting from its other end is nearer.
-    backwards = page.offset > total // 2
-    part = page
-    if backwards:
-        limit = min(page.limit, total - page.offset)
-        part = replace(page, offset=total - page.offset - limit, limit=limit, descending=not page.descending)
-    ids = [row.id for row in await connection.execute(_ids(where, part, now))]
-    if backwards:
-        ids.reverse()
-    rows = await connection.execute(_rows().where(sessions.c.id.in_(ids)))
+    if not await _is_ours(connection, wanted):
+        return [], 0
+    live = []
+    if wanted.live is not None or page.by_minutes:
+        live = await _live(connection, wanted, now)
+    if wanted.live:
+        total = len(live)
+        live.sort(key=_place(page), reverse=page.descending)
+        ids = [row.id for row in live[page.offset : page.offset + page.limit]]
+    else:
+        total = await _total(connection, wanted) - (len(live) if wanted.live is False else 0)
+        ids = []
+        if page.offset < total and page.limit:
+            ids = await _page(connection, wanted, page, total, [] if wanted.live is False else live)
+    rows = await connection.execute(select(*_RECORD).where(sessions.c.id.in_(ids)))
     found = {record.id: record for record in map(SessionRecord.from_row, rows)}
     return [found[str(key)] for key in ids if str(key) in found], total
 
 
 async def breakout_sessions(connection: AsyncConnection, tenant: str, parent_id: str) -> list[SessionRecord]:
     """The sessions that `parent_id` was split into, oldest first."""
-    query = _rows().where(sessions.c.parent_id == parent_id, sessions.c.tenant == tenant).order_by(sessions.c.id)
-    return [SessionRecord.from_row(row) for row in await connection.execute(query)]
+    query = select(*_RECORD).where(sessions.c.parent_id == parent_id, sessions.c.tenant == tenant)
+    return [SessionRecord.from_row(row) for row in await connection.execute(query.order_by(sessions.c.id))]
 
 
 async def stays_in_breakouts(
@@ -112,102 +114,258 @@ async def stays_in_breakouts(
     return [(row.user_id, row.joined_at, row.left_at) for row in await connection.execute(query)]
 
 
-async def _count(
-    connection: AsyncConnection, wanted: SessionFilter, titles: Titles | None, where: list[ColumnElement[bool]]
-) -> int:
-    ended = None if wanted.live is None else not wanted.live
-    if wanted.live is not True and replace(wanted, live=None) == SessionFilter(
-        wanted.tenant, created_from=wanted.created_from, created_to=wanted.created_to
-    ):
-        return await count_created(
-            connection, wanted.tenant, since=wanted.created_from, until=wanted.created_to, ended=ended
-        )
-    if titles is not None and not titles.few and _only_searches(wanted):
-        return titles.sessions + await _found_otherwise(connection, wanted)
-    return int((await connection.execute(select(func.count()).select_from(sessions).where(*where))).scalar_one())
+_RECORD = [sessions.c[name] for name in SESSION_COLUMNS]
 
 
-def _only_searches(wanted: SessionFilter) -> bool:
-    return wanted == SessionFilter(
+async def _is_ours(connection: AsyncConnection, wanted: SessionFilter) -> bool:
+    """False when all sessions of the channel that is asked for are another tenant's."""
+    if wanted.channel_id is None:
+        return True
+    query = select(sessions.c.tenant).where(sessions.c.channel_id == wanted.channel_id).limit(1)
+    return (await connection.execute(query)).scalar_one_or_none() == wanted.tenant
+
+
+# Live sessions.
+
+
+async def _live(connection: AsyncConnection, wanted: SessionFilter, now: int) -> list[_Row]:
+    """The live ones of what is wanted, with what they have spent until now."""
+    table = sessions.c
+    query = select(table.id, table.participant_ms, table.live_participants, table.updated_at)
+    rows = await connection.execute(query.where(*_wide(wanted), table.ended_at.is_(None)))
+    return [_Row(spent + present * max(0, now - at), key) for key, spent, present, at in rows]
+
+
+def _going_on(tenant: str) -> Select[Any]:
+    return select(sessions.c.id).where(sessions.c.tenant == tenant, sessions.c.ended_at.is_(None))
+
+
+def _place(page: Page) -> Any:
+    return (lambda row: row) if page.by_minutes else (lambda row: row.id)
+
+
+# Totals, of live and ended sessions together.
+
+
+async def _total(connection: AsyncConnection, wanted: SessionFilter) -> int:
+    sets = _sets(connection, wanted)
+    if not sets and wanted.channel_id is None:
+        return await _created(connection, wanted)
+    if wanted == SessionFilter(
         wanted.tenant,
+        live=wanted.live,
         search=wanted.search,
         search_session=wanted.search_session,
         search_channel=wanted.search_channel,
-    )
+    ):
+        assert wanted.search is not None, "nothing else makes a set"
+        titled = await rows_with(connection, wanted.tenant, CHANNEL_NAME, wanted.search)
+        return titled + await _found_by_id_alone(connection, wanted)
+    if wanted.channel_id is None and len(sets) == 1:
+        query = select(func.count()).select_from(sets[0].subquery())
+    else:
+        query = select(func.count()).select_from(sessions).where(*_narrow(connection, wanted))
+    return int((await connection.execute(query)).scalar_one())
 
 
-async def _found_otherwise(connection: AsyncConnection, wanted: SessionFilter) -> int:
+async def _created(connection: AsyncConnection, wanted: SessionFilter) -> int:
+    """Whole slots by the tallies, and what was made in a part of a slot by the index."""
+    since, until = wanted.created_from, wanted.created_to
+    low = None if since is None else -(-since // SLOT_MS)
+    high = None if until is None else (until + 1) // SLOT_MS - 1
+    if low is not None and high is not None and high < low:
+        return await _made(connection, wanted.tenant, since, until)
+    where: Where = [tallies.c.tenant == wanted.tenant, tallies.c.clock == CREATED]
+    if low is not None:
+        where.append(tallies.c.slot >= low)
+    if high is not None:
+        where.append(tallies.c.slot <= high)
+    query = select(func.coalesce(func.sum(tallies.c.n), 0)).where(*where)
+    total = int((await connection.execute(query)).scalar_one())
+    if since is not None and low is not None and since < low * SLOT_MS:
+        total += await _made(connection, wanted.tenant, since, low * SLOT_MS - 1)
+    if until is not None and high is not None and until >= (high + 1) * SLOT_MS:
+        total += await _made(connection, wanted.tenant, (high + 1) * SLOT_MS, until)
+    return total
+
+
+async def _made(connection: AsyncConnection, tenant: str, since: int | None, until: int | None) -> int:
+    where: Where = [sessions.c.tenant == tenant]
+    if since is not None:
+        where.append(sessions.c.created_at >= since)
+    if until is not None:
+        where.append(sessions.c.created_at <= until)
+    return int((await connection.execute(select(func.count()).select_from(sessions).where(*where))).scalar_one())
+
+
+async def _found_by_id_alone(connection: AsyncConnection, wanted: SessionFilter) -> int:
     """Sessions that a search finds by an id although their titles do not hold its text."""
     ways = _ids_searched(wanted)
     if not ways:
         return 0
-    assert wanted.search is not None
-    query = select(func.count()).select_from(sessions).where(
-        sessions.c.tenant == wanted.tenant, or_(*ways), not_(holds(sessions.c.channel_name, wanted.search))
-    )  # fmt: skip
+    assert wanted.search is not None, "ids are of a search"
+    table = sessions.c
+    without = ~has_part(_hidden(table.channel_name), wanted.search)
+    query = (
+        select(func.count()).select_from(sessions).where(or_(*ways), _hidden(table.tenant) == wanted.tenant, without)
+    )
     return int((await connection.execute(query)).scalar_one())
 
 
-def _rows() -> Select[Any]:
-    return select(*(sessions.c[name] for name in SESSION_COLUMNS))
+# Pages.
 
 
-def _ids(where: list[ColumnElement[bool]], page: Page, now: int) -> Select[Any]:
-    """Ids alone: an index has them in order, so that a page far down costs no rows."""
+async def _page(
+    connection: AsyncConnection, wanted: SessionFilter, page: Page, total: int, live: list[_Row]
+) -> list[int]:
+    """Ids of a page that is not empty, counted from the nearer end. `live`: those that belong to the list."""
+    limit = min(page.limit, total - page.offset)
+    backwards = page.offset > total // 2
+    offset = total - page.offset - limit if backwards else page.offset
+    part = replace(page, offset=offset, limit=limit, descending=page.descending != backwards)
+    if page.by_minutes:
+        ids = await _by_minutes(connection, wanted, part, total, live)
+    else:
+        ids = [row.id for row in await _ordered(connection, wanted, part, total, ended=wanted.live is False)]
+    return ids[::-1] if backwards else ids
+
+
+async def _by_minutes(
+    connection: AsyncConnection, wanted: SessionFilter, page: Page, total: int, live: list[_Row]
+) -> list[int]:
+    """Ended sessions are in the order of an index. Among them go the live ones, each at most len(live) places on."""
+    live = sorted(live, reverse=page.descending)
+    first = max(0, page.offset - len(live))
+    window = replace(page, offset=first, limit=page.offset + page.limit - first)
+    ended = await _ordered(connection, wanted, window, total, ended=True)
+    before = 0
+    if first and ended:
+        before = sum(1 for row in live if (row > ended[0]) == page.descending and row != ended[0])
+    both = sorted([*ended, *live[before:]], reverse=page.descending)
+    start = page.offset - first - before
+    return [row.id for row in both[start : start + page.limit]]
+
+
+async def _ordered(
+    connection: AsyncConnection, wanted: SessionFilter, page: Page, total: int, *, ended: bool
+) -> list[_Row]:
     table = sessions.c
-    if not page.by_minutes:
-        query = select(table.id).where(*where)
-        return query.order_by(*_order(page, table.created_at, table.id)).limit(page.limit).offset(page.offset)
-    # The minutes of live sessions grow, so that no index has their order; there are few of them.
-    ended = select(table.id, table.participant_ms.label("spent")).where(*where, table.ended_at.is_not(None))
-    ended = ended.order_by(*_order(page, table.participant_ms, table.id)).limit(page.offset + page.limit)
-    spent = table.participant_ms + table.live_participants * (now - table.updated_at)
-    live = select(table.id, spent.label("spent")).where(*where, table.ended_at.is_(None))
-    both = union_all(select(ended.subquery()), live).subquery()
-    return select(both.c.id).order_by(*_order(page, both.c.spent, both.c.id)).limit(page.limit).offset(page.offset)
+    spent: ColumnElement[int] = table.participant_ms if page.by_minutes else table.created_at
+    narrow = await _is_narrow(connection, wanted, page, total)
+    where = _narrow(connection, wanted) if narrow else _wide(wanted, by_minutes=page.by_minutes)
+    if ended:
+        where.append(table.id.not_in(_going_on(wanted.tenant)))
+    order = [column.desc() if page.descending else column.asc() for column in (spent, table.id)]
+    query = select(spent, table.id).where(*where).order_by(*order).limit(page.limit).offset(page.offset)
+    return [_Row(*row) for row in await connection.execute(query)]
 
 
-def _order(page: Page, *columns: ColumnElement[Any]) -> list[ColumnElement[Any]]:
-    return [column.desc() if page.descending else column.asc() for column in columns]
+async def _is_narrow(connection: AsyncConnection, wanted: SessionFilter, page: Page, total: int) -> bool:
+    """Whether sorting all that match looks at fewer sessions than going along the order until the page is full."""
+    if wanted.channel_id is not None:
+        return True
+    ordered_by_index = not page.by_minutes or (wanted.created_from is None and wanted.created_to is None)
+    if ordered_by_index and not _sets(connection, wanted):
+        return False
+    everything = await _created(connection, SessionFilter(wanted.tenant))
+    return total * total <= (page.offset + page.limit) * everything
 
 
-def _where(wanted: SessionFilter, titles: Titles | None) -> list[ColumnElement[bool]]:
+# Conditions.
+
+
+def _narrow(connection: AsyncConnection, wanted: SessionFilter) -> Where:
+    """By the sets of what is asked, which are of the tenant; never along the index of an order."""
     table = sessions.c
-    where: list[ColumnElement[bool]] = [table.tenant == wanted.tenant]
-    if wanted.live is not None:
-        where.append(table.ended_at.is_(None) if wanted.live else table.ended_at.is_not(None))
-    if wanted.created_from is not None:
-        where.append(table.created_at >= wanted.created_from)
-    if wanted.created_to is not None:
-        where.append(table.created_at <= wanted.created_to)
+    sets = _sets(connection, wanted)
+    where: Where = [table.id.in_(each) for each in sets]
     if wanted.channel_id is not None:
         where.append(table.channel_id == wanted.channel_id)
-    if wanted.peers is not None or wanted.people is not None:
-        where.append(table.id.in_(_named(wanted)))
-    if titles is not None:
-        where.append(_titled(wanted, titles))
-    if wanted.viewer is not None:
-        where.append(table.id.in_(_seen(wanted.tenant, wanted.viewer)))
+        where += _between(table.id, wanted)
+    elif not sets:  # by minutes, in a short time
+        where += [table.tenant == wanted.tenant, *_made_between(wanted)]
     return where
 
 
-def _titled(wanted: SessionFilter, titles: Titles) -> ColumnElement[bool]:
-    """What a search demands of a session."""
-    assert wanted.search is not None
-    ways = _ids_searched(wanted)
-    if titles.few:
-        of_tenant = select(sessions.c.id).where(sessions.c.tenant == wanted.tenant)
-        return sessions.c.id.in_(
-            union(*(of_tenant.where(way) for way in (sessions.c.channel_name.in_(titles.texts), *ways)))
-        )
-    # Sessions with such a title are met often on the way along the list; the empty text keeps its index out.
-    name = sessions.c.channel_name.concat("")
-    by_title = name.in_(titles.texts) if len(titles.texts) <= FEW_TITLES else holds(name, wanted.search)
-    return or_(by_title, *ways)
+def _wide(wanted: SessionFilter, *, by_minutes: bool = False) -> Where:
+    """Along the index of an order, looking at each session: whatever would lead to another index is hidden."""
+    table = sessions.c
+    where: Where = [
+        table.tenant == wanted.tenant,
+        *(_between(table.id, wanted) if by_minutes else _made_between(wanted)),
+    ]
+    if wanted.channel_id is not None:
+        where.append(_hidden(table.channel_id) == wanted.channel_id)
+    if wanted.people is not None or wanted.peers is not None:
+        named = [_hidden(participants.c[name]).in_(wanted.people or ()) for name in ("custom_id", "user_id")]
+        there = exists().where(participants.c.session_id == table.id, or_(*named))
+        where.append(or_(there, table.id.in_(_peers(wanted))))
+    if wanted.search is not None:
+        ways = [has_part(_hidden(table.channel_name), wanted.search)]
+        if wanted.search_session is not None:
+            ways.append(table.id + 0 == wanted.search_session)
+        if wanted.search_channel is not None:
+            ways.append(_hidden(table.channel_id) == wanted.search_channel)
+        where.append(or_(*ways))
+    if wanted.viewer is not None:
+        where.append(_seen(wanted.tenant, wanted.viewer))
+    return where
 
 
-def _ids_searched(wanted: SessionFilter) -> list[ColumnElement[bool]]:
-    ways: list[ColumnElement[bool]] = []
+def _made_between(wanted: SessionFilter) -> Where:
+    where: Where = []
+    if wanted.created_from is not None:
+        where.append(sessions.c.created_at >= wanted.created_from)
+    if wanted.created_to is not None:
+        where.append(sessions.c.created_at <= wanted.created_to)
+    return where
+
+
+def _between(session_id: ColumnElement[int], wanted: SessionFilter) -> Where:
+    """The same by the ids, which are in every index; they do not lead to that of the ids itself."""
+    where: Where = []
+    if wanted.created_from is not None:
+        where.append(session_id + 0 >= _first_id(wanted.created_from))
+    if wanted.created_to is not None:
+        where.append(session_id + 0 < _first_id(wanted.created_to + 1))
+    return where
+
+
+def _first_id(at: int) -> int:
+    return min(max(0, at), 2**63 - 1 >> ID_BITS) << ID_BITS
+
+
+def _sets(connection: AsyncConnection, wanted: SessionFilter) -> list[CompoundSelect[Any]]:
+    """Ids of sessions of the tenant made in that time, a set for each thing that is asked besides the meeting.
+
+    Who took part in a session goes with it when it is no longer kept, so that the index of participants is enough.
+    """
+    sets: list[CompoundSelect[Any]] = []
+    if wanted.people is not None or wanted.peers is not None:
+        there = participants.c
+        of_tenant = select(there.session_id).where(there.tenant == wanted.tenant, *_between(there.session_id, wanted))
+        people = wanted.people or ()
+        named = (of_tenant.where(column.in_(people)) for column in (there.custom_id, there.user_id))
+        sets.append(union(*named, _peers(wanted).where(*_between(there.session_id, wanted))))
+    if wanted.search is not None:
+        table = sessions.c
+        titles = texts_with(connection, wanted.tenant, CHANNEL_NAME, wanted.search)
+        titled = select(table.id).where(table.tenant == wanted.tenant, table.channel_name.in_(titles))
+        by_id = [_of_tenant(wanted.tenant).where(way) for way in _ids_searched(wanted)]
+        sets.append(union(*(way.where(*_between(table.id, wanted)) for way in (titled, *by_id))))
+    if wanted.viewer is not None:
+        sets.append(_visible(wanted, wanted.viewer))
+    return sets
+
+
+def _peers(wanted: SessionFilter) -> Select[Any]:
+    table = participants.c
+    place = tuple_(table.session_id, table.idx)
+    return select(table.session_id).where(place.in_(wanted.peers or ()), _hidden(table.tenant) == wanted.tenant)
+
+
+def _ids_searched(wanted: SessionFilter) -> Where:
+    ways: Where = []
     if wanted.search_session is not None:
         ways.append(sessions.c.id == wanted.search_session)
     if wanted.search_channel is not None:
@@ -215,165 +373,54 @@ def _ids_searched(wanted: SessionFilter) -> list[ColumnElement[bool]]:
     return ways
 
 
-def _named(wanted: SessionFilter) -> Any:
-    """Ids of the sessions that somebody named took part in."""
-    of_tenant = select(participants.c.session_id).where(participants.c.tenant == wanted.tenant)
-    people = wanted.people or ()
-    return union(
-        of_tenant.where(participants.c.custom_id.in_(people)),
-        of_tenant.where(participants.c.user_id.in_(people), participants.c.custom_id.is_(None)),
-        of_tenant.where(tuple_(participants.c.session_id, participants.c.idx).in_(wanted.peers or ())),
-    )
-
-
-def _seen(tenant: str, viewer: Viewer) -> Any:
-    """Ids of the sessions that a viewer may see."""
-    of_tenant = select(sessions.c.id).where(sessions.c.tenant == tenant)
-    ways = [of_tenant.where(sessions.c.owner == viewer.owner)]
+def _visible(wanted: SessionFilter, viewer: Viewer) -> CompoundSelect[Any]:
+    """Ids of the sessions that a viewer may see, by the indices of the ways in which it may."""
+    tenant, table, there = wanted.tenant, sessions.c, participants.c
+    ways: list[Select[Any]] = [select(table.id).where(table.tenant == tenant, table.owner == viewer.owner)]
     if viewer.channels:
-        ways.append(of_tenant.where(sessions.c.channel_id.in_(viewer.channels)))
+        ways.append(_of_tenant(tenant).where(table.channel_id.in_(viewer.channels)))
     if viewer.user is not None:
-        roles = select(channel_roles.c.channel_id).where(channel_roles.c.user_id == viewer.user)
-        owned = select(channels.c.id).where(channels.c.tenant == tenant, channels.c.owner == viewer.user)
         ways += [
-            of_tenant.where(sessions.c.host == viewer.user),
-            of_tenant.where(sessions.c.channel_id.in_(union(roles, owned))),
-            select(participants.c.session_id).where(
-                participants.c.tenant == tenant, participants.c.user_id == viewer.user
-            ),
+            select(table.id).where(table.tenant == tenant, table.host == viewer.user),
+            *(select(table.id).where(table.channel_id.in_(those)) for those in _rooms(tenant, viewer.user)),
         ]
+    ways = [way.where(*_between(table.id, wanted)) for way in ways]
+    if viewer.user is not None:
+        took_part = select(there.session_id).where(there.tenant == tenant, there.user_id == viewer.user)
+        ways.append(took_part.where(*_between(there.session_id, wanted)))
     return union(*ways)
 
 
-# One session.
+def _seen(tenant: str, viewer: Viewer) -> ColumnElement[bool]:
+    """Whether a viewer may see this session."""
+    table = sessions.c
+    ways: Where = [_hidden(table.owner) == viewer.owner]
+    if viewer.channels:
+        ways.append(_hidden(table.channel_id).in_(viewer.channels))
+    if viewer.user is not None:
+        there = and_(participants.c.session_id == table.id, _hidden(participants.c.user_id) == viewer.user)
+        ways += [
+            _hidden(table.host) == viewer.user,
+            *(_hidden(table.channel_id).in_(those) for those in _rooms(tenant, viewer.user)),
+            exists().where(there),
+        ]
+    return or_(*ways)
 
 
-@dataclass(frozen=True, slots=True)
-class StoredEvent:
-    """An event of the log."""
-
-    position: int
-    kind: str
-    at: int
-    "ms since the epoch."
-    data: dict[str, Any]
+def _rooms(tenant: str, user: str) -> list[Select[Any]]:
+    """The channels that a user owns, and those where it has a role."""
+    given = select(channels.c.id).join(channel_roles, channel_roles.c.channel_id == channels.c.id)
+    return [
+        select(channels.c.id).where(channels.c.tenant == tenant, channels.c.owner == user),
+        given.where(channel_roles.c.user_id == user, channels.c.tenant == tenant),
+    ]
 
 
-async def events_of(connection: AsyncConnection, session_id: str) -> list[StoredEvent]:
-    """What happened in a session, oldest first; of very many the last MAX_EVENTS."""
-    table = events.c
-    query = (
-        select(table.position, table.kind, table.at, table.data)
-        .where(table.session_id == int(session_id))
-        .order_by(table.position.desc())
-        .limit(MAX_EVENTS)
-    )
-    rows = (await connection.execute(query)).all()
-    return [StoredEvent(row.position, row.kind, row.at, json.loads(row.data or "{}")) for row in reversed(rows)]
+def _of_tenant(tenant: str) -> Select[Any]:
+    """For a condition that has an index of its own, which does not know tenants."""
+    return select(sessions.c.id).where(_hidden(sessions.c.tenant) == tenant)
 
 
-@dataclass(frozen=True, slots=True)
-class StoredMessage:
-    """A message of the chat."""
-
-    idx: int
-    id: str
-    user_id: str
-    participant_idx: int | None
-    display_name: str | None
-    pinned: bool
-    edited: bool
-    payload_type: str
-    payload: str
-    created_at: int
-
-
-async def chat_page(connection: AsyncConnection, session_id: str, after: int) -> list[StoredMessage]:
-    """The next CHAT_PAGE messages after index `after` (-1: the first ones)."""
-    table = chat_messages.c
-    query = (
-        select(*(table[field.name] for field in fields(StoredMessage)))
-        .where(table.session_id == int(session_id), table.idx > after)
-        .order_by(table.idx)
-        .limit(CHAT_PAGE)
-    )
-    return [StoredMessage(**row) for row in (await connection.execute(query)).mappings()]
-
-
-@dataclass(frozen=True, slots=True)
-class StoredSentence:
-    """A sentence of a transcript; times in ms since the session began."""
-
-    idx: int
-    start_ms: int
-    end_ms: int
-    participant_idx: int | None
-    text: str
-
-
-async def sentences_of(connection: AsyncConnection, session_id: str) -> list[StoredSentence]:
-    """The whole transcript in the order of time; empty when there is none."""
-    table = transcripts.c
-    query = (
-        select(table.idx, table.start_ms, table.end_ms, table.participant_idx, table.text)
-        .where(table.session_id == int(session_id))
-        .order_by(table.start_ms, table.idx)
-    )
-    return [StoredSentence(*row) for row in await connection.execute(query)]
-
-
-async def sentence_count(connection: AsyncConnection, session_id: str) -> int:
-    """How many sentences the transcript has."""
-    query = select(func.count()).select_from(transcripts).where(transcripts.c.session_id == int(session_id))
-    return (await connection.execute(query)).scalar_one()
-
-
-@dataclass(frozen=True, slots=True)
-class StoredSummary:
-    """A summary, or the state of its making."""
-
-    job_id: str
-    status: str
-    text: str | None
-
-
-async def summary_of(connection: AsyncConnection, session_id: str) -> StoredSummary | None:
-    """The summary of a session, whatever became of it."""
-    table = summaries.c
-    query = select(table.job_id, table.status, table.text).where(table.session_id == int(session_id))
-    row = (await connection.execute(query)).one_or_none()
-    return None if row is None else StoredSummary(*row)
-
-
-async def last_seq(connection: AsyncConnection, session_id: str) -> int:
-    """Number of the last event of a session; 0 when its log is gone."""
-    query = select(func.coalesce(func.max(events.c.seq), 0)).where(events.c.session_id == int(session_id))
-    return int((await connection.execute(query)).scalar_one())
-
-
-async def setting(connection: AsyncConnection, name: str) -> str | None:
-    """A value that the server keeps for itself."""
-    query = select(settings.c.value).where(settings.c.name == name)
-    return (await connection.execute(query)).scalar_one_or_none()
-
-
-__all__ = [
-    "CHAT_PAGE",
-    "Page",
-    "SessionFilter",
-    "StoredEvent",
-    "StoredMessage",
-    "StoredSentence",
-    "StoredSummary",
-    "Viewer",
-    "breakout_sessions",
-    "chat_page",
-    "events_of",
-    "find_sessions",
-    "last_seq",
-    "sentence_count",
-    "sentences_of",
-    "setting",
-    "stays_in_breakouts",
-    "summary_of",
-]
+def _hidden(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """The same value, of which no index knows."""
+    return column.concat("")
