@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from ..settings import Settings
 from ..tokens import TokenBook
 from . import access, restore
 from .database import MEMORY, Database
-from .writer import Writer
+from .writer import StoreUnavailable, Writer
 
 log = structlog.get_logger("server.store")
 
@@ -45,7 +45,7 @@ class Store:
     async def open(cls, config: DatabaseSection) -> Store:
         """Open the database and begin to write. StartError when it, or the data folder, cannot be used."""
         data = None if config.url == MEMORY else Path(config.data_dir)
-        database = await Database.open(config.url or _file_url(config.data_dir))
+        database = await Database.open(url_of(config))
         try:
             spool = None if data is None else data / SPOOL
             writer = Writer(database, spool=spool, spool_bytes=config.spool_mb * 1024 * 1024)
@@ -103,6 +103,8 @@ class Store:
         restored = await restore.restore_sessions(self.database, registry, before=began)
         self.writer.busy = lambda: registry.counts()["sessions"] > 0
         if any(restored):
+            with suppress(StoreUnavailable):  # then it is written later
+                await self.writer.settled()
             log.info("sessions_restored", going_on=restored.going_on, interrupted=restored.interrupted)
 
     async def close(self) -> None:
@@ -114,8 +116,9 @@ class Store:
         await self.database.close()
 
 
-def _file_url(folder: str) -> str:
-    return f"sqlite:///{os.path.abspath(folder)}/{DATABASE_FILE}"
+def url_of(config: DatabaseSection) -> str:
+    """Where the database is: as the configuration says, else a file in the data folder."""
+    return config.url or f"sqlite:///{os.path.abspath(config.data_dir)}/{DATABASE_FILE}"
 
 
 @contextmanager
