@@ -68,10 +68,11 @@ def _parser() -> argparse.ArgumentParser:
     check.set_defaults(command=_config_check)
     check.add_argument("--config", type=Path, required=True, metavar="FILE", help="configuration (TOML)")
 
-    from .commands import token, user
+    from .commands import db, token, user
 
     user.add_commands(commands)
     token.add_commands(commands)
+    db.add_commands(commands)
     return parser
 
 

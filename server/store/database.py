@@ -55,7 +55,12 @@ class Database:
         """
         target = database_url(url)
         name = target.render_as_string(hide_password=True)
-        engine = _sqlite_engine(target, name) if target.get_backend_name() == "sqlite" else _postgresql_engine(target)
+        if target.get_backend_name() == "sqlite":
+            if target.database is not None:
+                _be_there(Path(target.database), name, make=migrate)
+            engine = _sqlite_engine(target)
+        else:
+            engine = _postgresql_engine(target)
         database = cls(engine, target)
         try:
             await database._prepare(migrate)
@@ -84,7 +89,12 @@ class Database:
     async def revision(self) -> str | None:
         """The revision that the database is of; None when it is empty."""
         async with self.engine.connect() as connection:
-            return await connection.run_sync(migrations.revision_of)
+            return await self.revision_in(connection)
+
+    @staticmethod
+    async def revision_in(connection: AsyncConnection) -> str | None:
+        """The same within a connection that is open already."""
+        return await connection.run_sync(migrations.revision_of)
 
     async def optimize(self) -> None:
         """Let SQLite renew what it knows of its tables, where they changed much; PostgreSQL does so by itself."""
@@ -154,9 +164,7 @@ def _reason(error: BaseException) -> str:
 # SQLite.
 
 
-def _sqlite_engine(url: URL, name: str) -> AsyncEngine:
-    if url.database is not None:
-        _make_private(Path(url.database), name)
+def _sqlite_engine(url: URL) -> AsyncEngine:
     # A database in memory belongs to its connection, hence there is one, that everybody waits for.
     readers = 1 if url.database is None else READERS + 1
     engine = create_async_engine(
@@ -167,11 +175,12 @@ def _sqlite_engine(url: URL, name: str) -> AsyncEngine:
     return engine
 
 
-def _make_private(file: Path, name: str) -> None:
+def _be_there(file: Path, name: str, *, make: bool) -> None:
     """What the file holds concerns its owner alone: who called whom, and digests of tokens."""
     try:
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
+        if make:
+            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(file, os.O_RDWR | (os.O_CREAT if make else 0), 0o600))
     except OSError as error:
         raise StartError(f"cannot use the database {name}: {error.strerror or error}") from error
 

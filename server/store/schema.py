@@ -96,15 +96,27 @@ sessions = Table(
     Index("ix_sessions_channel_name", "tenant", "channel_name", "started_at", "id"),
     Index("ix_sessions_presence", "tenant", "participants_count", "id"),
     Index("ix_sessions_minutes", "tenant", "participant_ms", "id"),
-    Index("ix_sessions_channel", "channel_id", "started_at", "id"),
+    Index(
+        "ix_sessions_channel",
+        "channel_id",
+        "started_at",
+        "id",
+        "tenant",
+        "name",
+        "created_at",
+        "ended_at",
+        "participants_count",
+        "had_recording",
+    ),
     Index("ix_sessions_host", "tenant", "host", "updated_at", "id"),
     Index("ix_sessions_owner", "tenant", "owner", "id"),
     Index(
         "ix_sessions_recorded",
         "tenant",
+        "had_recording",
         "started_at",
         "id",
-        sqlite_where=text("had_recording"),
+        sqlite_where=text("had_recording = 1"),
         postgresql_where=text("had_recording"),
     ),
 )
@@ -129,6 +141,7 @@ participants = Table(
     _json("quality"),
     Index("ix_participants_user", "tenant", "user_id", "session_id"),
     Index("ix_participants_custom", "tenant", "custom_id", "session_id"),
+    Index("ix_participants_channel", "channel_id", "user_id", "joined_at", "tenant", "handle"),
 )
 
 calls = Table(
@@ -371,6 +384,7 @@ app_sessions = Table(
     _at("started_at"),
     _at("created_at"),
     Index("ix_app_sessions_started", "tenant", "started_at", "id"),
+    Index("ix_app_sessions_url", "tenant", "url", "started_at", "id"),
     Index("ix_app_sessions_created", "created_at"),
 )
 

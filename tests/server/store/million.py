@@ -62,7 +62,7 @@ def fill(file: Path, count: int = 1_000_000) -> None:
         connection.execute(f"DROP {kind} {name}")
     for statement in _rows(count):
         connection.execute(statement)
-    for statement in derived.recount():
+    for _, statement in derived.recount():
         connection.execute(statement)
     for _, _, sql in later:
         connection.execute(sql)
@@ -90,8 +90,8 @@ def _rows(count: int) -> list[str]:
             i >= {count - LIVE} AS live, 2 + (chance % 7 = 0) + (chance % 31 = 0) * 3 AS people,
             30000 + chance % 3600000 AS lasted FROM made)
         INSERT INTO sessions (id, tenant, made_by, kind, name, channel_id, channel_name, status, host, owner,
-            created_at, started_at, ended_at, updated_at, participants_count, live_participants, max_participants, participant_ms,
-            had_recording, client_id, user_data)
+            created_at, started_at, ended_at, updated_at, participants_count, live_participants, max_participants,
+            participant_ms, had_recording, client_id, user_data)
         SELECT id, CASE WHEN i % 10 = 3 THEN '{OTHER}' ELSE '{TENANT}' END, made_by,
             CASE made_by WHEN 'pbx' THEN 'call' ELSE 'room' END, title, channel_id, title,
             CASE WHEN live THEN 'ACTIVE' WHEN chance % 9 = 0 THEN 'ABANDONED' ELSE 'RESOLVED' END,

@@ -59,7 +59,7 @@ async def made_up_to(url: str, revision: str) -> Database:
     from server.store.database import _postgresql_engine, _sqlite_engine, database_url
 
     target = database_url(url)
-    engine = _postgresql_engine(target) if "postgresql" in url else _sqlite_engine(target, url)
+    engine = _postgresql_engine(target) if "postgresql" in url else _sqlite_engine(target)
     database = Database(engine, target)
     async with database.transaction() as connection:
         await connection.run_sync(to(revision))

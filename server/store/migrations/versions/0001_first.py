@@ -54,7 +54,21 @@ def _sessions() -> None:
         sa.Column("user_data", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_sessions")),
     )
-    op.create_index("ix_sessions_channel", "sessions", ["channel_id", "started_at", "id"])
+    op.create_index(
+        "ix_sessions_channel",
+        "sessions",
+        [
+            "channel_id",
+            "started_at",
+            "id",
+            "tenant",
+            "name",
+            "created_at",
+            "ended_at",
+            "participants_count",
+            "had_recording",
+        ],
+    )
     op.create_index("ix_sessions_channel_name", "sessions", ["tenant", "channel_name", "started_at", "id"])
     op.create_index("ix_sessions_created", "sessions", ["tenant", "created_at", "id"])
     op.create_index("ix_sessions_ended", "sessions", ["tenant", "ended_at", "id"])
@@ -66,8 +80,8 @@ def _sessions() -> None:
     op.create_index(
         "ix_sessions_recorded",
         "sessions",
-        ["tenant", "started_at", "id"],
-        sqlite_where=sa.text("had_recording"),
+        ["tenant", "had_recording", "started_at", "id"],
+        sqlite_where=sa.text("had_recording = 1"),
         postgresql_where=sa.text("had_recording"),
     )
     op.create_index("ix_sessions_started", "sessions", ["tenant", "started_at", "id"])
@@ -92,6 +106,9 @@ def _participants() -> None:
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
         sa.Column("quality", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("session_id", "idx", name=op.f("pk_participants")),
+    )
+    op.create_index(
+        "ix_participants_channel", "participants", ["channel_id", "user_id", "joined_at", "tenant", "handle"]
     )
     op.create_index("ix_participants_custom", "participants", ["tenant", "custom_id", "session_id"])
     op.create_index("ix_participants_user", "participants", ["tenant", "user_id", "session_id"])
@@ -356,6 +373,7 @@ def _app_sessions() -> None:
     )
     op.create_index("ix_app_sessions_created", "app_sessions", ["created_at"])
     op.create_index("ix_app_sessions_started", "app_sessions", ["tenant", "started_at", "id"])
+    op.create_index("ix_app_sessions_url", "app_sessions", ["tenant", "url", "started_at", "id"])
 
 
 def _app_session_users() -> None:

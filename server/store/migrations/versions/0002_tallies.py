@@ -29,7 +29,7 @@ def upgrade() -> None:
     connection = op.get_bind()
     for statement in _sqlite() if connection.dialect.name == "sqlite" else _postgresql():
         connection.exec_driver_sql(statement)
-    for statement in _recount():
+    for _, statement in _recount():
         connection.exec_driver_sql(statement)
 
 
@@ -93,11 +93,14 @@ _TALLY_KEY = "tenant, clock, slot, ended, recorded"
 _NAME_KEY = "tenant, kind, text"
 
 
-def _recount() -> list[str]:
-    """What fills both tables, while they are empty, from what is stored already."""
+def _recount() -> list[tuple[str, str]]:
+    """Table, and a statement that fills a part of it from what is stored already; before the first it is empty."""
     parts = [("tallies", _TALLY_KEY, table, key) for table, keys, _ in _COUNTED for key in keys]
     parts += [("search_names", _NAME_KEY, table, key) for table, keys, _ in _NAMED for key in keys]
-    return [f"INSERT INTO {target} ({key}, n) {_counted(table, key, values)}" for target, key, table, values in parts]
+    return [
+        (target, f"INSERT INTO {target} ({key}, n) {_counted(table, key, values)}")
+        for target, key, table, values in parts
+    ]
 
 
 def _counted(table: str, key: str, values: tuple[str, ...]) -> str:
