@@ -91,7 +91,7 @@ def boundary(spoken: Spoken) -> Any:
                 raise
             fault = ApiError(error.status, "BAD_REQUEST", error.reason)
         except (HttpProcessingError, web.RequestPayloadError):
-            fault = ApiError(400, "BAD_REQUEST", "the body is not encoded as its headers say")
+            fault = ApiError(400, "BAD_REQUEST", "the body does not come as its headers say")
         except SignallingError as error:
             fault = refused(error)
         except ApiError as error:

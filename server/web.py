@@ -20,7 +20,7 @@ from signalling import Principal
 from . import __version__
 from .api.document import document
 from .api.health import HealthApi
-from .api.input import body_reader, check_charset, check_path, query_reader
+from .api.input import body_reader, check_charset, check_path, query_reader, unpacked
 from .api.openapi import JSON_TYPE, Bound, Call, Dialect, Operation, Raw
 from .auth import ANYBODY, PERMISSIONS, Authenticator, may_begin
 from .boundary import MAX_BODY, Handler, Spoken, boundary, encoded, origins
@@ -65,7 +65,11 @@ def make_app(
     """
     opened = frozenset(opened)
     all_of = tuple(_checked(dialect, opened) for dialect in (*dialects, HealthApi(why_not_ready).dialect()))
-    app = web.Application(middlewares=[boundary(Spoken(all_of))], client_max_size=MAX_BODY)
+    app = web.Application(
+        middlewares=[boundary(Spoken(all_of))],
+        client_max_size=MAX_BODY,
+        handler_args={"auto_decompress": False},  # `unpacked` does it, and stops at the limit
+    )
     app.on_response_prepare.append(origins(frozenset(cors_origins)))
     app[DIALECTS] = all_of
     app.on_shutdown.append(_end_streams(all_of))
@@ -171,6 +175,9 @@ def _read_body(model: type[BaseModel], *, needed: bool) -> Any:
         if kind is not None:
             check_charset(kind)
         data = await request.read()
+        coding = request.headers.get(hdrs.CONTENT_ENCODING)
+        if coding is not None and data:
+            data = unpacked(data, coding, MAX_BODY)
         return parse(data) if data or needed else None
 
     return read

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from email.message import Message
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 from multidict import MultiMapping
 from pydantic import AliasChoices, BaseModel, ValidationError
 
-from ..errors import bad_request
+from ..errors import ApiError, bad_request
 from ..fields import printable
 
 MAX_FAULTS_TOLD = 5
@@ -115,6 +116,33 @@ def check_charset(content_type: str) -> None:
     charset = head.get_content_charset()
     if charset is not None and charset not in CHARSETS:
         raise bad_request("Content-Type: the charset of JSON is utf-8")
+
+
+def unpacked(data: bytes, coding: str, limit: int) -> bytes:
+    """`data` without its content coding (RFC 9110 §8.4.1), never more than `limit` bytes of it in memory.
+
+    ApiError 413 when it is larger, 400 when it is not what `coding` says, 415 for a coding that we have not.
+    """
+    coding = coding.strip().lower()
+    if coding == "identity":
+        return data
+    if coding in ("gzip", "x-gzip"):
+        window = 16 + zlib.MAX_WBITS
+    elif coding == "deflate":
+        window = zlib.MAX_WBITS
+    else:
+        headers = {"Accept-Encoding": "gzip, deflate"}
+        raise ApiError(415, "UNSUPPORTED_CODING", "a body is plain, gzip or deflate", headers=headers)
+    unpacking = zlib.decompressobj(window)
+    try:
+        plain = unpacking.decompress(data, limit + 1)
+    except zlib.error as error:
+        raise bad_request(f"the body is no {coding}") from error
+    if len(plain) > limit:
+        raise ApiError(413, "TOO_LARGE", f"a body has at most {limit} bytes")
+    if not unpacking.eof or unpacking.unused_data:
+        raise bad_request(f"the body is no {coding}")
+    return plain
 
 
 def reasons(error: ValidationError) -> str:

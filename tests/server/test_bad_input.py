@@ -46,7 +46,8 @@ TYPES: list[tuple[object, str]] = [
     (True, "boolean"),
 ]
 BOMB_BYTES = 64 << 20
-AT_ONCE = 12  # requests that are under way
+BROKEN = [("gzip", b"not gzip"), ("gzip", gzip.compress(b"{}")[:-9]), ("deflate", b"\xff\xff")]
+AT_ONCE = 6  # requests that are under way
 
 
 def wrong_shape(answer: Any, dialect: Dialect) -> str | None:
@@ -104,7 +105,7 @@ class Complaints:
         wrong = None if status in wanted else f"{status}, not {sorted(wanted)}"
         if status == 405 and not response.headers.get("Allow"):
             wrong = "405 without Allow"
-        if wrong is None and status >= 400:
+        if wrong is None and status >= 400 and declared.media_type != "text/html":
             wrong = wrong_shape(answer, dialect)
         if wrong is not None:
             self.told.append(f"{method} {declared.path} with {what}: {wrong}: {answer!r:.200}")
@@ -204,14 +205,16 @@ async def test_a_bomb_is_413_before_it_is_unpacked(house: House, complaints: Com
         headers = {**JSON, "Content-Encoding": coding}
         await complaints.send_now(dialect, declared, where, {413}, f"a {coding} bomb", raw=bomb, headers=headers)
         spent_s = time.process_time() - before
-        assert spent_s < 0.5, f"{declared.path}: {spent_s:.2f} s"
+        assert spent_s < 0.1, f"{declared.path}: {spent_s:.2f} s"
 
 
 async def test_what_is_not_encoded_as_it_says_is_400(house: House, complaints: Complaints) -> None:
     for dialect, declared, where, _ in await with_bodies(house):
-        for coding, raw in (("gzip", b"not gzip"), ("deflate", b"\xff\xff")):
+        for coding, raw in (*BROKEN, ("gzip", gzip.compress(b"{}") + b"more")):
             headers = {**JSON, "Content-Encoding": coding}
             await complaints.send(dialect, declared, where, {400}, f"broken {coding}", raw=raw, headers=headers)
+        unknown = {**JSON, "Content-Encoding": "br"}
+        await complaints.send(dialect, declared, where, {415}, "an unknown coding", raw=b"{}", headers=unknown)
 
 
 async def test_another_charset_is_400(house: House, complaints: Complaints) -> None:
@@ -231,6 +234,15 @@ async def test_g7_control_characters_are_400_in_every_text_of_a_body(house: Hous
                 what = f"{name} with {control!r}"
                 await complaints.send(dialect, declared, where, {400}, what, json={**body, name: f"a{control}b"})
         await complaints.send(dialect, declared, where, {400}, "a key with NUL", json={**body, "a\0": 1})
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "identity", "GZIP"])
+async def test_a_packed_body_is_read(house: House, coding: str) -> None:
+    plain = json.dumps({"host": "alice", "name": "packed"}).encode()
+    packed = {"gzip": gzip.compress(plain), "deflate": zlib.compress(plain)}.get(coding.lower(), plain)
+    headers = {**JSON, "Content-Encoding": coding}
+    status, body = await house.post("/api/CallSession/createSession", raw=packed, headers=headers)
+    assert status == 200, body
 
 
 async def test_an_escaped_backslash_is_no_control_character(house: House) -> None:
@@ -253,12 +265,10 @@ async def test_control_characters_in_a_path_are_400(house: House, complaints: Co
 UNKNOWN = [
     "unknown",
     "0",
-    "-1",
     "9" * 30,
     "9" * 3000,
     "00000000-0000-4000-8000-000000000000",
     "%F0%9F%92%A9",
-    "..",
     "a%2Fb",
 ]
 
@@ -272,7 +282,8 @@ async def test_unknown_ids_are_4xx_and_never_5xx(house: House, complaints: Compl
                     segments = (await filled(scene, path)).split("/")
                     segments[at] = unknown
                     wanted = {400, 403, 404, 405, 409}
-                    if segment in ("{user}", "{clientId}") or declared.needs.level == "open":
+                    named_into_being = segment in ("{user}", "{clientId}") or path.startswith("/admin/v1/users/")
+                    if named_into_being or declared.needs.level == "open":
                         wanted |= {200, 201}  # such an id is made by being named
                     if segment == "{sessionId}" and declared.permission == "channels.session.end":
                         wanted.add(200)  # B2: another session than the active one is left alone

@@ -40,6 +40,8 @@ OWN_REFUSALS: dict[str, set[int]] = {
     # For users linked with it, and hosts of its channels.
     "channels.app-session.get": {403},
     "channels.app-session.logs": {403},
+    # No webhook failed.
+    "webhooks.redeliver": {404},
     # Others than a host remove themselves alone.
     "realtimekit.meeting.leave": {403},
     # Nothing of the kind was made there: no transcript, no summary (E22).
@@ -97,6 +99,8 @@ def expected(declared: Operation, path: str, token: str) -> tuple[set[int] | Non
         if needs.home:
             return {403}, "another account's admin, and the whole server's thing"
         return ({404}, "another tenant's thing") if "{" in path else (None, "its own tenant's")
+    if needs.level != "user" and "{" not in path and declared.body is None:
+        return None, "a list, which shows what the token may see"
     if token in ELSEWHERE:
         if needs.level != "user":
             return ({403, 404} if "{account_id}" in path else {404}), "another tenant's session"
@@ -119,8 +123,9 @@ def complaint(declared: Operation, path: str, token: str, status: int, text: str
         wrong = status == 401 or status >= 500
     elif token in ELSEWHERE:
         wrong = status == 401 or status >= 500 or MARK in text
-    elif declared.needs.level == "user" and token in STRANGERS:
-        wrong = status == 401 or status >= 500  # a role that the body asks for, or a user that the token has not
+    elif token in STRANGERS:  # lists, and what asks for a role by its body, or for a user that the token has not
+        # A stranger may have joined by an id that it knew (A3); a machine cannot have.
+        wrong = status == 401 or status >= 500 or (token == "machine" and MARK in text)
     else:
         wrong = (status in {401, 403, 404} and status not in own) or status >= 500
     if demanded is not None and MARK in text:
@@ -193,6 +198,9 @@ UNTRIED: set[str] = {
     "invitations.resend",
     "invitations.session.resume",
     "join.answer",
+    "invitations.session.dtmf",
+    "realtimekit.meeting.join",
+    "webhooks.redeliver",
 }
 "Permissions of which no operation succeeds on the scene."
 

@@ -43,6 +43,7 @@ async def test_openapi_is_3_1_and_has_every_path(api: Api) -> None:
         "/api/sessions": ["get", "post"],
         "/api/sessions/directly": ["get"],
         "/api/sessions/{id}": ["get"],
+        "/api/sessions/{id}/calls": ["post"],
         "/api/sessions/{id}/destroy": ["post"],
         "/api/sessions/{id}/hold": ["post"],
         "/api/sessions/{id}/unhold": ["post"],
