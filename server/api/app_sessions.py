@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Annotated
 
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from signalling import Registry, UnknownChannel, session_id_of, uuid_of_session
 
@@ -36,16 +36,25 @@ from .channels import NO_CHANNEL, operator_of
 from .openapi import Body, Call, Dialect, Raw, operation, operations_of
 
 TAG = "App sessions"
-MAX_URL = 2048  # characters
+MAX_URL = 2000  # bytes; PostgreSQL can index no more than 2700 of a row
 TEXT_TYPE = "text/plain; charset=utf-8"
 JSON_TYPE = "application/json"
+
+
+def _short(url: str) -> str:
+    if len(url.encode()) > MAX_URL:
+        raise ValueError(f"at most {MAX_URL} bytes")
+    return url
+
+
+Url = Annotated[str, Field(max_length=MAX_URL), Printable, AfterValidator(_short)]
 
 
 class RegisterApp(Body):
     """A run of a client program (B12)."""
 
     started: Instant
-    url: Annotated[str, Field(max_length=MAX_URL, description="Where the program came from."), Printable]
+    url: Annotated[Url, Field(description="Where the program came from.")]
     channel: Annotated[Id | None, Field(description="The channel that it is about.")] = None
 
 
@@ -94,10 +103,7 @@ class AppSessionsQuery(PageQuery):
     user: Annotated[Text | None, Field(description="Linked with this user, by number or id.")] = None
     channelSession: Annotated[Text | None, Field(description="Linked with this session.")] = None
     channel: Annotated[Text | None, Field(description="Linked with this channel.")] = None
-    url: Annotated[
-        Annotated[str, Field(max_length=MAX_URL), Printable] | None,
-        Field(description="A part of its URL, whatever the case."),
-    ] = None
+    url: Annotated[Url | None, Field(description="A part of its URL, whatever the case.")] = None
     startedBefore: Annotated[Long | None, Field(description="Started before this instant, in ms.")] = None
     startedAfter: Annotated[Long | None, Field(description="Started after this instant, in ms.")] = None
 

@@ -236,11 +236,13 @@ async def test_b5_recordings_with_their_optional_fields(house: House) -> None:
 
 async def test_b6_the_users_of_a_channel_who_was_there_last_first(house: House) -> None:
     room = channel(house)
+    joined_at = 1_700_000_000.0
     for users in (("carol", "bob"), ("alice", "bob"), ("dave",)):
         session = sitting(house, room, host=None)
         for user in users:
             house.registry.people.see(TENANT, user)
-            session.join(user)
+            joined_at += 1
+            session.join(user).joined_at = joined_at
         await session.end()
     sitting(house, channel(house, "elsewhere"), host="eve")
     status, body = await house.get(f"/channels/{room.id}/participants")
@@ -254,6 +256,13 @@ async def test_b6_the_users_of_a_channel_who_was_there_last_first(house: House) 
     assert (body["total"], [user["handle"] for user in body["results"]]) == (3, ["dave", "alice", "carol"])
     _, body = await house.get(f"/channels/{room.id}/participants?search=%25")
     assert body == {"total": 0, "results": []}
+    _, body = await house.get(f"/channels/{room.id}/participants?offset=9")
+    assert body == {"total": 4, "results": []}
+    assert await house.get(f"/channels/{room.id}/participants?limit=0") == (200, {"total": 4, "results": []})
+    people = house.registry.people
+    people.put(replace(people.see(TENANT, "dave"), handle="Big Dave"))
+    _, body = await house.get(f"/channels/{room.id}/participants?search=big")
+    assert [user["handle"] for user in body["results"]] == ["Big Dave"]
 
 
 async def test_b6_needs_a_known_channel_and_a_role_in_it(house: House) -> None:
@@ -265,7 +274,7 @@ async def test_b6_needs_a_known_channel_and_a_role_in_it(house: House) -> None:
 
 async def test_b6_also_for_the_own_channel_of_a_session_long_ended(house: House) -> None:
     session = house.session(name="Past")
-    session.join("bob")
+    session.join("bob").joined_at += 1
     await session.end()
     await house.services.writer.settled()
     house.registry._ended.clear()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, and_, func, or_, select
+from sqlalchemy import ColumnElement, Select, Table, and_, func, select, union
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..schema import (
@@ -23,7 +23,7 @@ from ..schema import (
     tallies,
 )
 from .channels import Operator
-from .named import has_part, texts_with
+from .named import has_part, rows_with, texts_with
 
 Where = list[ColumnElement[bool]]
 
@@ -72,19 +72,42 @@ async def find_app_sessions(
     connection: AsyncConnection, wanted: AppSessionFilter, *, limit: int, offset: int
 ) -> tuple[int, list[AppSessionRow]]:
     """How many match, and a part of them: those that started last first, then by id."""
-    where = _where(connection, wanted)
-    if len(where) == 1:
-        count = select(func.coalesce(func.sum(tallies.c.n), 0)).where(
-            tallies.c.tenant == wanted.tenant, tallies.c.clock == APP_STARTED
-        )
-    else:
-        count = select(func.count()).select_from(app_sessions).where(*where)
-    total = int((await connection.execute(count)).scalar_one())
+    if _links(wanted):
+        return await _linked_page(connection, wanted, limit=limit, offset=offset)
+    total = await _total(connection, wanted)
     if offset >= total or limit == 0:
         return total, []
-    query = select(app_sessions.c.id).where(*where).limit(limit).offset(offset)
+    by_url = wanted.url is not None and total * total <= (offset + limit) * await _tallied(connection, wanted.tenant)
+    query = select(app_sessions.c.id).where(*_where(connection, wanted, by_url=by_url)).limit(limit).offset(offset)
     query = query.order_by(app_sessions.c.started_at.desc(), app_sessions.c.id.desc())
     return total, await _rows(connection, list((await connection.execute(query)).scalars()))
+
+
+async def _linked_page(
+    connection: AsyncConnection, wanted: AppSessionFilter, *, limit: int, offset: int
+) -> tuple[int, list[AppSessionRow]]:
+    """Counted and sorted in one pass: an app session is found by its long key, which is what costs."""
+    found = select(app_sessions.c.id, func.count().over()).where(*_where(connection, wanted, by_url=False))
+    page = found.order_by(app_sessions.c.started_at.desc(), app_sessions.c.id.desc()).limit(limit).offset(offset)
+    rows = (await connection.execute(page)).all()
+    if not rows:
+        return int((await connection.execute(select(func.count()).select_from(found.subquery()))).scalar_one()), []
+    return rows[0][1], await _rows(connection, [row[0] for row in rows])
+
+
+async def _total(connection: AsyncConnection, wanted: AppSessionFilter) -> int:
+    if wanted == AppSessionFilter(wanted.tenant):
+        return await _tallied(connection, wanted.tenant)
+    if wanted.url is not None and wanted == AppSessionFilter(wanted.tenant, url=wanted.url):
+        return await rows_with(connection, wanted.tenant, URL, wanted.url)
+    where = _where(connection, wanted, by_url=wanted.before is None and wanted.after is None)
+    return int((await connection.execute(select(func.count()).select_from(app_sessions).where(*where))).scalar_one())
+
+
+async def _tallied(connection: AsyncConnection, tenant: str) -> int:
+    table = tallies.c
+    query = select(func.coalesce(func.sum(table.n), 0)).where(table.tenant == tenant, table.clock == APP_STARTED)
+    return int((await connection.execute(query)).scalar_one())
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,35 +154,45 @@ async def _linked(connection: AsyncConnection, table: Table, column: str, ids: S
     return found
 
 
-def _where(connection: AsyncConnection, wanted: AppSessionFilter) -> Where:
-    """The first one is of the tenant."""
+def _where(connection: AsyncConnection, wanted: AppSessionFilter, *, by_url: bool) -> Where:
+    """`by_url`: through the index of URLs, rather than looking at the URL of each."""
     table = app_sessions.c
-    where: Where = [table.tenant == wanted.tenant]
-    if wanted.user is not None:
-        where.append(_with(app_session_users, app_session_users.c.user_id == wanted.user))
-    if wanted.channel_id is not None:
-        where.append(_with(app_session_channels, app_session_channels.c.channel_id == wanted.channel_id))
-    if wanted.session_id is not None:
-        where.append(_with(app_session_sessions, app_session_sessions.c.session_id == int(wanted.session_id)))
-    if wanted.url is not None:
+    linked = _links(wanted)
+    where: Where = [(table.tenant.concat("") if linked else table.tenant) == wanted.tenant]
+    where += [table.id.in_(links) for links in linked]
+    if wanted.url is not None and by_url and not linked:
         where.append(table.url.in_(texts_with(connection, wanted.tenant, URL, wanted.url)))
+    elif wanted.url is not None:
+        where.append(has_part(table.url.concat(""), wanted.url))
     if wanted.before is not None:
         where.append(table.started_at < wanted.before)
     if wanted.after is not None:
         where.append(table.started_at > wanted.after)
-    if wanted.reader is not None:
-        where.append(_read_by(wanted.tenant, wanted.reader))
     return where
 
 
-def _with(links: Table, condition: ColumnElement[bool]) -> ColumnElement[bool]:
-    return app_sessions.c.id.in_(select(links.c.app_session_id).where(condition))
+def _links(wanted: AppSessionFilter) -> list[Any]:
+    """Ids of the app sessions that are linked as is asked, a query each."""
+    links: list[Any] = []
+    if wanted.user is not None:
+        links.append(_with(app_session_users, app_session_users.c.user_id == wanted.user))
+    if wanted.channel_id is not None:
+        links.append(_with(app_session_channels, app_session_channels.c.channel_id == wanted.channel_id))
+    if wanted.session_id is not None:
+        links.append(_with(app_session_sessions, app_session_sessions.c.session_id == int(wanted.session_id)))
+    if wanted.reader is not None:
+        links.append(_read_by(wanted.tenant, wanted.reader))
+    return links
 
 
-def _read_by(tenant: str, reader: Operator) -> ColumnElement[bool]:
-    """Whether somebody is linked with it, or hosts one of its channels."""
+def _with(links: Table, condition: ColumnElement[bool]) -> Select[Any]:
+    return select(links.c.app_session_id).where(condition)
+
+
+def _read_by(tenant: str, reader: Operator) -> Any:
+    """Those that somebody is linked with, or hosts one of the channels of."""
     room = app_session_channels.c.channel_id
-    ways: Where = [_with(app_session_channels, room.in_(reader.channels))] if reader.channels else []
+    ways = [_with(app_session_channels, room.in_(reader.channels))]
     if reader.user is not None:
         role = and_(channel_roles.c.user_id == reader.user, channel_roles.c.role == "host")
         given = select(channels.c.id).join(channel_roles, channel_roles.c.channel_id == channels.c.id)
@@ -169,4 +202,4 @@ def _read_by(tenant: str, reader: Operator) -> ColumnElement[bool]:
             _with(app_session_channels, room.in_(given.where(role, channels.c.tenant == tenant))),
             _with(app_session_channels, room.in_(owned)),
         ]
-    return or_(*ways) if ways else app_sessions.c.id.is_(None)
+    return union(*ways)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select, text, union
+from sqlalchemy import ColumnElement, and_, false, func, or_, select, true, union
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..records import SESSION_COLUMNS, SessionRecord
@@ -29,6 +29,8 @@ from ..schema import (
     users,
 )
 from .named import has_part, rows_with, texts_with
+
+FEW = 25_000  # sessions that a search looks at one by one
 
 Sort = Literal["started", "ended", "name", "presence"]
 Where = list[ColumnElement[bool]]
@@ -76,33 +78,55 @@ async def find_sessions(
     connection: AsyncConnection, wanted: SessionFilter, page: Page
 ) -> tuple[int, list[SessionRecord]]:
     """How many sessions match, and those of the page."""
-    total = await _total(connection, wanted)
+    if wanted.channel_id is not None and not await _is_of(connection, wanted.tenant, wanted.channel_id):
+        return 0, []
+    few = await _are_few(connection, wanted)
+    total = await _total(connection, wanted, few)
     if page.offset >= total or page.limit == 0:
         return total, []
-    if await _is_narrow(connection, wanted, page, total):
+    if wanted.channel_id is not None and page.sort == "started":
+        ids = await _ordered_page(connection, wanted, _narrow(connection, wanted), page, total)
+    elif not few and await _is_narrow(connection, wanted, page, total):
         ids = await _narrow_page(connection, wanted, page)
     else:
-        ids = await _wide_page(connection, wanted, page, total)
+        ids = await _ordered_page(connection, wanted, _wide(wanted), page, total)
     rows = await connection.execute(select(*_RECORD).where(sessions.c.id.in_(ids)))
-    found = {record.id: record for record in map(SessionRecord.from_row, rows)}
-    return total, [found[str(key)] for key in ids]
+    found = {record.id: record for record in map(SessionRecord.from_row, rows) if record.tenant == wanted.tenant}
+    return total, [found[str(key)] for key in ids if str(key) in found]
+
+
+async def _is_of(connection: AsyncConnection, tenant: str, channel_id: str) -> bool:
+    """Whether a channel has sessions in a tenant; in another one it has none then."""
+    query = select(sessions.c.id).where(sessions.c.channel_id == channel_id, _hidden(sessions.c.tenant) == tenant)
+    return (await connection.execute(query.limit(1))).first() is not None
+
+
+async def _are_few(connection: AsyncConnection, wanted: SessionFilter) -> bool:
+    """Whether a search looks at the sessions of a time, or those that were recorded, one by one."""
+    if wanted.search is None or wanted.operator is not None or wanted.channel_id is not None:
+        return False
+    if wanted.had_recording is not True and (wanted.after is None or wanted.before is None):
+        return False
+    return await _tallied(connection, wanted) <= FEW
 
 
 _RECORD = [sessions.c[name] for name in SESSION_COLUMNS]
-_RECORDED = text("sessions.had_recording")
-_NOT_RECORDED = text("NOT sessions.had_recording")
 
 
 # Totals.
 
 
-async def _total(connection: AsyncConnection, wanted: SessionFilter) -> int:
-    if wanted.operator is None and wanted.channel_id is None:
+async def _total(connection: AsyncConnection, wanted: SessionFilter, few: bool) -> int:
+    plain = wanted.after is None and wanted.before is None and wanted.had_recording is None
+    if wanted.channel_id is None and wanted.operator is None:
         if wanted.search is None:
             return await _tallied(connection, wanted)
-        if wanted.after is None and wanted.before is None and wanted.had_recording is None:
+        if plain:
             return await rows_with(connection, wanted.tenant, CHANNEL_NAME, wanted.search)
-    query = select(func.count()).select_from(sessions).where(*_narrow(connection, wanted))
+    query = select(func.count()).select_from(sessions)
+    query = query.where(*(_wide(wanted) if few else _narrow(connection, wanted)))
+    if plain and wanted.channel_id is None and wanted.search is None and wanted.operator is not None:
+        query = select(func.count()).select_from(_operated(wanted.tenant, wanted.operator).subquery())
     return int((await connection.execute(query)).scalar_one())
 
 
@@ -168,56 +192,71 @@ async def _narrow_page(connection: AsyncConnection, wanted: SessionFilter, page:
     return list((await connection.execute(query.limit(page.limit).offset(page.offset))).scalars())
 
 
-async def _wide_page(connection: AsyncConnection, wanted: SessionFilter, page: Page, total: int) -> list[int]:
-    where = _wide(wanted)
+async def _ordered_page(
+    connection: AsyncConnection, wanted: SessionFilter, where: Where, page: Page, total: int
+) -> list[int]:
+    """Along the index that has the order."""
     column = _ORDERS[page.sort]
     order: list[ColumnElement[Any]] = [column, sessions.c.id]
     if page.sort == "name":
         order.insert(1, sessions.c.created_at)
     if page.sort not in _LATER_THAN_ALL:
-        return await _slice(connection, where, order, page, total, page.offset, page.limit)
+        return await _slice(connection, _Part(where, order, total), page, page.offset, page.limit)
     # Those without a value are one part, those with one the other: an index has the order of each, on any database.
-    known = [*where, column.is_not(None)]
-    unknown = [*where, column.is_(None)]
-    many = 0
-    if page.sort == "ended" or (wanted.after is None and wanted.before is None):
-        many = await _without(connection, wanted, page.sort, unknown)
-    parts: list[tuple[Where, list[ColumnElement[Any]], int]] = [
-        (unknown, [sessions.c.id], many),
-        (known, order, total - many),
-    ]
+    known = _Part([*where, column.is_not(None)], order, total)
+    unknown = _Part([*where, column.is_(None)], [sessions.c.id], 0)
+    if page.sort == "started" and (wanted.after is not None or wanted.before is not None):
+        return await _slice(connection, known, page, page.offset, page.limit)
+    if page.sort == "started" and wanted.channel_id is None and (wanted.operator or wanted.search):
+        first, second = (unknown, known) if page.descending else (known, unknown)
+        return await _after_each_other(connection, first, second, page)
+    unknown.size = await _unknown(connection, wanted, page.sort, unknown.where)
+    known.size = total - unknown.size
     ids: list[int] = []
     offset = page.offset
-    for part, by, size in parts if page.descending else reversed(parts):
-        if offset < size and len(ids) < page.limit:
-            ids += await _slice(connection, part, by, page, size, offset, page.limit - len(ids))
-        offset = max(0, offset - size)
+    for part in (unknown, known) if page.descending else (known, unknown):
+        if offset < part.size and len(ids) < page.limit:
+            ids += await _slice(connection, part, page, offset, page.limit - len(ids))
+        offset = max(0, offset - part.size)
     return ids
 
 
-async def _slice(
-    connection: AsyncConnection,
-    where: Where,
-    order: Sequence[ColumnElement[Any]],
-    page: Page,
-    size: int,
-    offset: int,
-    limit: int,
-) -> list[int]:
-    """Ids `offset` to `offset + limit` of the `size` that match, counted from the nearer end."""
-    limit = min(limit, size - offset)
-    backwards = offset > size // 2
-    if backwards:
-        offset = size - offset - limit
-    descending = page.descending != backwards
-    query = select(sessions.c.id).where(*where).order_by(*(_directed(part, descending) for part in order))
-    ids = list((await connection.execute(query.limit(limit).offset(offset))).scalars())
-    return ids[::-1] if backwards else ids
+@dataclass(slots=True)
+class _Part:
+    """Sessions in the order of one index."""
+
+    where: Where
+    order: list[ColumnElement[Any]]
+    size: int
+    "How many there are."
 
 
-async def _without(connection: AsyncConnection, wanted: SessionFilter, sort: Sort, where: Where) -> int:
+async def _after_each_other(connection: AsyncConnection, first: _Part, second: _Part, page: Page) -> list[int]:
+    """As of one list, where counting the first part costs more than going through it as far as the page reaches."""
+    ids = await _ids(connection, first, page.descending, page.offset + page.limit, 0)
+    shown = ids[page.offset :]
+    if len(shown) < page.limit:
+        offset = max(0, page.offset - len(ids))
+        shown += await _ids(connection, second, page.descending, page.limit - len(shown), offset)
+    return shown
+
+
+async def _slice(connection: AsyncConnection, part: _Part, page: Page, offset: int, limit: int) -> list[int]:
+    """Ids `offset` to `offset + limit` of a part, counted from its nearer end."""
+    limit = min(limit, part.size - offset)
+    if offset <= part.size // 2:
+        return await _ids(connection, part, page.descending, limit, offset)
+    return (await _ids(connection, part, not page.descending, limit, part.size - offset - limit))[::-1]
+
+
+async def _ids(connection: AsyncConnection, part: _Part, descending: bool, limit: int, offset: int) -> list[int]:
+    query = select(sessions.c.id).where(*part.where).order_by(*(_directed(by, descending) for by in part.order))
+    return list((await connection.execute(query.limit(limit).offset(offset))).scalars())
+
+
+async def _unknown(connection: AsyncConnection, wanted: SessionFilter, sort: Sort, where: Where) -> int:
     """How many have no value to be sorted by."""
-    if sort == "started" and wanted.operator is None and wanted.search is None:
+    if sort == "started" and wanted.channel_id is None:
         return await _slots(connection, wanted, UNKNOWN_SLOT, UNKNOWN_SLOT)
     query = select(func.count()).select_from(sessions).where(*where)
     return int((await connection.execute(query)).scalar_one())
@@ -241,23 +280,20 @@ def _directed(part: ColumnElement[Any], descending: bool) -> ColumnElement[Any]:
 
 
 def _narrow(connection: AsyncConnection, wanted: SessionFilter) -> Where:
-    """By the indices of what is asked; never along that of an order, since the tenant's name is hidden from it."""
-    where: Where = [_hidden(sessions.c.tenant) == wanted.tenant, *_began_between(wanted), *_recorded(wanted)]
-    of_tenant = select(sessions.c.id).where(sessions.c.tenant == wanted.tenant)
+    """By the index of what is asked; the others, such as those of an order, do not know their columns again."""
+    where: Where = [*_began_between(wanted, hidden=wanted.channel_id is None), *_recorded(wanted)]
     if wanted.channel_id is not None:
         where.append(sessions.c.channel_id == wanted.channel_id)
-    if wanted.search is not None:
-        names = texts_with(connection, wanted.tenant, CHANNEL_NAME, wanted.search)
-        where.append(sessions.c.id.in_(of_tenant.where(sessions.c.channel_name.in_(names))))
     if wanted.operator is not None:
-        operator = wanted.operator
-        ways: list[Select[Any]] = [of_tenant.where(sessions.c.owner == operator.owner)]
-        if operator.user is not None:
-            ways.append(of_tenant.where(sessions.c.host == operator.user))
-        ways += [
-            select(sessions.c.id).where(sessions.c.channel_id.in_(those)) for those in _hosted(wanted.tenant, operator)
-        ]
-        where.append(sessions.c.id.in_(union(*ways)))
+        if wanted.channel_id is None:
+            where.append(sessions.c.id.in_(_operated(wanted.tenant, wanted.operator)))
+        else:
+            where.append(_is_operated(wanted.tenant, wanted.operator))
+    if wanted.search is not None and wanted.channel_id is None and wanted.operator is None:
+        names = texts_with(connection, wanted.tenant, CHANNEL_NAME, wanted.search)
+        where += [sessions.c.tenant == wanted.tenant, sessions.c.channel_name.in_(names)]
+    elif wanted.search is not None:
+        where.append(has_part(_hidden(sessions.c.channel_name), wanted.search))
     return where
 
 
@@ -265,15 +301,28 @@ def _wide(wanted: SessionFilter) -> Where:
     """Along the index of an order, looking at each row: whatever would lead to another index is hidden."""
     where: Where = [sessions.c.tenant == wanted.tenant, *_began_between(wanted), *_recorded(wanted)]
     if wanted.search is not None:
-        where.append(has_part(sessions.c.channel_name, wanted.search))
+        where.append(has_part(_hidden(sessions.c.channel_name), wanted.search))
     if wanted.operator is not None:
-        operator = wanted.operator
-        ways: Where = [_hidden(sessions.c.owner) == operator.owner]
-        if operator.user is not None:
-            ways.append(_hidden(sessions.c.host) == operator.user)
-        ways += [_hidden(sessions.c.channel_id).in_(those) for those in _hosted(wanted.tenant, operator)]
-        where.append(or_(*ways))
+        where.append(_is_operated(wanted.tenant, wanted.operator))
     return where
+
+
+def _operated(tenant: str, operator: Operator) -> Any:
+    """Ids of the sessions that somebody hosts, or is a host of the channel of."""
+    of_tenant = select(sessions.c.id).where(sessions.c.tenant == tenant)
+    ways = [of_tenant.where(sessions.c.owner == operator.owner)]
+    if operator.user is not None:
+        ways.append(of_tenant.where(sessions.c.host == operator.user))
+    in_channel = select(sessions.c.id).where(_hidden(sessions.c.tenant) == tenant)
+    return union(*ways, *(in_channel.where(sessions.c.channel_id.in_(those)) for those in _hosted(tenant, operator)))
+
+
+def _is_operated(tenant: str, operator: Operator) -> ColumnElement[bool]:
+    """The same of a row at hand."""
+    ways: Where = [_hidden(sessions.c.owner) == operator.owner]
+    if operator.user is not None:
+        ways.append(_hidden(sessions.c.host) == operator.user)
+    return or_(*ways, *(_hidden(sessions.c.channel_id).in_(those) for those in _hosted(tenant, operator)))
 
 
 def _hosted(tenant: str, operator: Operator) -> list[Any]:
@@ -287,19 +336,20 @@ def _hosted(tenant: str, operator: Operator) -> list[Any]:
     return those
 
 
-def _began_between(wanted: SessionFilter) -> Where:
+def _began_between(wanted: SessionFilter, *, hidden: bool = False) -> Where:
+    began: ColumnElement[Any] = sessions.c.started_at + 0 if hidden else sessions.c.started_at
     where: Where = []
     if wanted.after is not None:
-        where.append(sessions.c.started_at > wanted.after)
+        where.append(began > wanted.after)
     if wanted.before is not None:
-        where.append(sessions.c.started_at < wanted.before)
+        where.append(began < wanted.before)
     return where
 
 
-def _recorded(wanted: SessionFilter) -> list[Any]:
+def _recorded(wanted: SessionFilter) -> Where:
     if wanted.had_recording is None:
         return []
-    return [_RECORDED if wanted.had_recording else _NOT_RECORDED]  # word for word as in the partial index
+    return [sessions.c.had_recording == (true() if wanted.had_recording else false())]  # as in the partial index
 
 
 def _hidden(column: ColumnElement[str]) -> ColumnElement[str]:
@@ -322,31 +372,25 @@ class UserOfChannel:
 async def users_of_channel(
     connection: AsyncConnection, tenant: str, channel_id: str, search: str | None, *, limit: int, offset: int
 ) -> tuple[int, list[UserOfChannel]]:
-    """How many users took part in sessions of a channel, and a part of them, who was there last first."""
-    handle = func.coalesce(users.c.handle, participants.c.handle)
-    known = and_(users.c.tenant == participants.c.tenant, users.c.id == participants.c.user_id)
-    there = sessions.join(participants, participants.c.session_id == sessions.c.id).outerjoin(users, known)
-    where: Where = [sessions.c.channel_id == channel_id, _hidden(sessions.c.tenant) == tenant]
+    """How many users took part in sessions of a channel, and a part of them, who was there last first.
+
+    The channel must be of `tenant`. `search` finds users by the handle that they have, or had when they were there.
+    """
+    table = participants.c
+    where: Where = [table.channel_id == channel_id]
     if search:
-        where.append(has_part(handle, search))
-    count = select(func.count(participants.c.user_id.distinct())).select_from(there).where(*where)
-    total = int((await connection.execute(count)).scalar_one())
-    if offset >= total or limit == 0:
-        return total, []
-    query = (
-        select(participants.c.user_id, func.max(participants.c.user_number), func.max(handle))
-        .select_from(there)
-        .where(*where)
-        .group_by(participants.c.user_id)
-        .order_by(
-            func.max(sessions.c.id).desc(),
-            func.max(participants.c.joined_at).desc(),
-            func.max(participants.c.idx).desc(),
-            participants.c.user_id,
-        )
-    )
-    rows = await connection.execute(query.limit(limit).offset(offset))
-    return total, [UserOfChannel(*row) for row in rows]
+        named = select(users.c.id).where(users.c.tenant == tenant, has_part(users.c.handle, search))
+        where.append(or_(has_part(table.handle, search), table.user_id.in_(named)))
+    there = select(table.user_id, func.count().over()).where(*where).group_by(table.user_id)
+    page = there.order_by(func.max(table.joined_at).desc(), table.user_id).limit(limit).offset(offset)
+    rows = (await connection.execute(page)).all()
+    if not rows:
+        return int((await connection.execute(select(func.count()).select_from(there.subquery()))).scalar_one()), []
+    ids = [row[0] for row in rows]
+    known = select(table.user_id, func.max(table.user_number), func.max(table.handle))
+    known = known.where(table.channel_id == channel_id, table.user_id.in_(ids)).group_by(table.user_id)
+    found = {row[0]: UserOfChannel(*row) for row in await connection.execute(known)}
+    return rows[0][1], [found[user] for user in ids]
 
 
 # What was recorded.

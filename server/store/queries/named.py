@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, select, text
+from sqlalchemy import Boolean, ColumnElement, Select, func, literal, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 
 from ..derived import TRIGRAMS
 from ..schema import search_names
@@ -13,10 +16,23 @@ from ..schema import search_names
 MIN_TRIGRAM = 3  # characters; the index of trigrams knows nothing shorter
 
 
+class _Like(FunctionElement[bool]):
+    """LIKE without regard to case: SQLite's own, which costs a third of one that folds both sides first."""
+
+    type = Boolean()
+    inherit_cache = True
+
+
+@compiles(_Like)
+def _ilike(element: _Like, compiler: SQLCompiler, **how: Any) -> str:
+    column, pattern = element.clauses
+    word = "LIKE" if compiler.dialect.name == "sqlite" else "ILIKE"
+    return f"({compiler.process(column, **how)} {word} {compiler.process(pattern, **how)} ESCAPE '/')"
+
+
 def has_part(column: ColumnElement[str], part: str) -> ColumnElement[bool]:
     """Whether `column` has `part` somewhere, whatever the case (SQLite: of ASCII letters)."""
-    escaped = part.replace("/", "//").replace("%", "/%").replace("_", "/_")
-    return column.ilike(f"%{escaped}%", escape="/")
+    return _Like(column, literal("%" + part.replace("/", "//").replace("%", "/%").replace("_", "/_") + "%"))
 
 
 def texts_with(connection: AsyncConnection, tenant: str, kind: str, part: str) -> Select[Any]:
