@@ -72,6 +72,7 @@ from .session_files import iso
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MS = timedelta(milliseconds=1)
 MAX_ID = 64  # characters; longer than any form of an id
+UUID_LENGTH, UUID_DASHES = 36, 4
 
 
 class RealtimeKitApi:
@@ -444,9 +445,14 @@ def _filter(call: Call, query: SessionQuery) -> SessionFilter:
         people=tuple(name for name, peer in zip(names, peers, strict=True) if peer is None) if names else None,
         search=query.search or None,
         search_session=None if searched is None else int(searched),
-        search_channel=query.search.strip().lower() if query.search else None,
+        search_channel=None if query.search is None else _uuid(query.search.strip()),
         viewer=viewer,
     )
+
+
+def _uuid(text: str) -> str | None:
+    """`text` as channels are called, if it may be the id of one."""
+    return text.lower() if len(text) == UUID_LENGTH and text.count("-") == UUID_DASHES else None
 
 
 def _found(stay: ParticipantRecord, text: str) -> bool:
