@@ -20,7 +20,7 @@ from server.errors import ApiError
 from server.events import BEHIND, Feed, FeedLimits, Filter, chunk, encode, kinds_of, position_of
 from signalling import EVENT_KINDS, EventBus, Happening, Noted, Principal, Session, event_body, short_of_session
 
-from .house import OTHER_TENANT, House
+from .house import OTHER_TENANT, House, open_house
 
 Event = dict[str, Any]
 LIMIT_S = 20.0
@@ -261,6 +261,23 @@ async def test_history_and_stream_have_the_same_bodies_and_the_cursor_leads_thro
     status, page = await house.get(f"/events/history?session={session.id}{after}")
     assert (status, page["events"], page["has_more"]) == (200, [], False)
     assert page["next"] == after.removeprefix("&after=")
+
+
+async def test_the_database_shows_the_same_events_on_both_databases(tmp_path: Path, database_url: str) -> None:
+    async for house in open_house(tmp_path, database_url=database_url):
+        own, other = house.session("stranger"), house.session("alice")
+        other.say("alice", "secret")
+        _, page = await house.get("/events/history", token="stranger")
+        assert [event["kind"] for event in page["events"]] == ["session.started", "participant.joined"]
+        other.join("stranger")
+        _, page = await house.get("/events/history?kind=chat.*,participant.joined", token="stranger")
+        assert [event["session"] for event in page["events"]] == [own.id, other.id, other.id, other.id]
+        _, page = await house.get(f"/events/history?channel={other.channel_id}&kind=chat.sent", token="admin")
+        assert [event["data"]["payload"] for event in page["events"]] == ["secret"]
+        feed_of(house).lost_to = feed_of(house).newest  # as if memory had nothing
+        async with stream(house, last="evt_1", token="stranger") as listening:
+            await listening.read(6)
+        assert {event["session"] for event in listening.seen} == {own.id, other.id}
 
 
 async def test_history_filters_and_shows_only_what_may_be_seen(house: House) -> None:

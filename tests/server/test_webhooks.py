@@ -35,6 +35,7 @@ from server.sections import Config, Webhooks
 from server.vault import Vault
 from signalling import EVENT_KINDS, SummaryReady, TranscriptReady, uuid_of_peer, uuid_of_session
 
+from .delivery.desk import until
 from .house import House, open_house
 
 DOCS = Path(__file__).parents[2] / "docs" / "webhooks.md"
@@ -247,7 +248,7 @@ async def test_issue_12_events_arrive_signed_in_order_and_in_the_one_form(office
     for n in range(20):
         session.say("alice", f"{n} ü \U0001f600")
     await session.end()
-    await office.until(lambda: len(receiver.got) >= 25)
+    await until(lambda: len(receiver.got) >= 25)
     bodies = [got.body for got in receiver.got]
     assert [body["seq"] for body in bodies] == list(range(1, len(bodies) + 1))
     _, page = await office.get(f"/events/history?session={session.id}", token="admin")
@@ -272,7 +273,7 @@ async def test_issue_12_only_what_is_asked_for_and_of_the_own_tenant_is_sent(off
     await session.pause("alice")
     await session.resume("alice")
     session.say("alice", "bye")
-    await office.until(lambda: len(receiver.got) >= 3)
+    await until(lambda: len(receiver.got) >= 3)
     await office.services.writer.settled()
     assert receiver.kinds() == ["chat.sent", "session.paused", "chat.sent"]
     assert {got.body["session"] for got in receiver.got} == {session.id}
@@ -283,7 +284,7 @@ async def test_c16_webhooks_tell_of_pause_and_resume(office: House, receiver: Re
     session = office.session("alice")
     await session.pause("alice", "lunch")
     await session.resume("alice")
-    await office.until(lambda: len(receiver.got) == 2)
+    await until(lambda: len(receiver.got) == 2)
     paused, resumed = (got.body for got in receiver.got)
     assert (paused["kind"], paused["data"]) == ("session.paused", {"paused_by": "alice", "reason": "lunch"})
     assert (resumed["kind"], resumed["data"]) == ("session.resumed", {"resumed_by": "alice"})
@@ -299,7 +300,7 @@ async def test_issue_12_a_failure_is_repeated_with_the_same_id_and_holds_up_its_
     first.say("alice", "bad")
     first.say("alice", "after")
     second.say("bob", "other")
-    await office.until(lambda: len(receiver.got) == 6)
+    await until(lambda: len(receiver.got) == 6)
     payloads = [got.body["data"]["payload"] for got in receiver.got]
     assert payloads.count("bad") == 4
     assert payloads.index("other") < 5
@@ -316,7 +317,7 @@ async def test_issue_12_dead_letters_are_listed_and_redelivered(office: House, r
     session = office.session("alice")
     for text in ("one", "two", "three", "good"):
         session.say("alice", text)
-    await office.until(lambda: len(receiver.got) == 13)
+    await until(lambda: len(receiver.got) == 13)
     letters: list[Any] = []
     after = ""
     while True:
@@ -340,11 +341,11 @@ async def test_issue_12_dead_letters_are_listed_and_redelivered(office: House, r
     assert (await office.post("/webhooks/dead/dlv_0/redeliver", token="admin"))[0] == 404
     receiver.broken = lambda got: False
     assert await office.post(again, token="admin") == (200, {"count": 1})
-    await office.until(lambda: len(receiver.got) == 14)
+    await until(lambda: len(receiver.got) == 14)
     assert receiver.got[-1].id == letters[1]["id"]
     await office.services.writer.settled()
     assert await office.post("/webhooks/dead/redeliver", token="admin") == (200, {"count": 2})
-    await office.until(lambda: len(receiver.got) == 16)
+    await until(lambda: len(receiver.got) == 16)
     assert [got.body["data"]["payload"] for got in receiver.got[-2:]] == ["one", "three"]
     assert (await office.get("/webhooks/dead", token="admin"))[1] == {"deliveries": [], "next": None}
 
@@ -354,7 +355,7 @@ async def test_410_switches_a_webhook_off(office: House, receiver: Receiver) -> 
     receiver.answers = [410]
     session = office.session("alice")
     session.say("alice", "one")
-    await office.until(lambda: receiver.got and not _active(office, hook))
+    await until(lambda: receiver.got and not _active(office, hook))
     session.say("alice", "two")
     await office.services.writer.settled()
     assert (await office.get(f"/webhooks/{hook['id']}", token="admin"))[1]["active"] is False
@@ -373,11 +374,11 @@ async def test_redirects_are_not_followed_and_silence_has_a_limit(office: House,
     receiver.answers = [web.Response(status=307, headers={"Location": "/elsewhere"})] * 1
     session = office.session("alice")
     session.say("alice", "one")
-    await office.until(lambda: len(receiver.got) == 2)
+    await until(lambda: len(receiver.got) == 2)
     assert {got.path for got in receiver.got} == {"/hook"}
     receiver.hang = asyncio.Event()
     session.say("alice", "two")
-    await office.until(lambda: len(receiver.got) >= 4)
+    await until(lambda: len(receiver.got) >= 4)
     receiver.hang.set()
     assert len({got.id for got in receiver.got[2:4]}) == 1
 
@@ -398,7 +399,7 @@ async def test_an_endless_answer_is_not_read(office: House, receiver: Receiver) 
     session = office.session("alice")
     session.say("alice", "one")
     session.say("alice", "two")
-    await office.until(lambda: len(receiver.got) == 2)
+    await until(lambda: len(receiver.got) == 2)
     assert receiver.got[0].id != receiver.got[1].id, "its status was enough"
     assert written < 20_000_000
 
@@ -408,7 +409,7 @@ async def test_what_waits_for_a_removed_webhook_is_given_up(office: House, recei
     receiver.answers = [500]
     session = office.session("alice")
     session.say("alice", "one")
-    await office.until(lambda: receiver.got)
+    await until(lambda: receiver.got)
     await office.delete(f"/webhooks/{hook['id']}", token="admin")
     letters = await dead_letters(office)
     assert letters[0]["error"] == "the webhook was removed" or letters[0]["attempts"] >= 1
@@ -422,7 +423,7 @@ async def test_b18_the_channel_dialects_form_and_signature(office: House, receiv
     session = office.session("alice")
     session.client_id = "client-1"
     session.join("bob", display_name="Bob")
-    await office.until(lambda: len(receiver.got) == 2)
+    await until(lambda: len(receiver.got) == 2)
     got = receiver.got[1]
     mac = hmac.digest(hook["secret"].encode(), got.raw, hashlib.sha256)
     assert got.headers["X-Horn-Signature"] == b64encode(mac).decode()
@@ -456,7 +457,7 @@ async def test_e17_realtimekits_events_and_links(office: House, receiver: Receiv
     await session.end()
     session.emit(TranscriptReady, sentences=1)
     session.emit(SummaryReady)
-    await office.until(lambda: len(receiver.got) == 7)
+    await until(lambda: len(receiver.got) == 7)
     bodies = {got.body["event"]: got.body for got in receiver.got}
     assert set(bodies) == set(MEETING_EVENTS.values())
     started = bodies["meeting.started"]["meeting"]

@@ -88,11 +88,17 @@ BACKOFF = Backoff(first_s=2.0, factor=4.0, limit_s=100.0, attempts=4)
 
 @asynccontextmanager
 async def open_desk(
-    folder: Path, *, started: bool = True, now: list[float] | None = None, at_once: int = 128, kind: str = "test"
+    folder: Path,
+    *,
+    started: bool = True,
+    now: list[float] | None = None,
+    at_once: int = 128,
+    kind: str = "test",
+    url: str | None = None,
 ) -> AsyncIterator[Desk]:
-    """A desk on the database in `folder`; `kind` is what its courier delivers."""
+    """A desk on the database at `url`, else in `folder`; `kind` is what its courier delivers."""
     now = [time.time()] if now is None else now
-    database = await Database.open(f"sqlite:///{folder}/ringway.db")
+    database = await Database.open(url or f"sqlite:///{folder}/ringway.db")
     writer = Writer(database, spool=folder / "spool")
     await writer.start()
     outbox = Outbox(writer, database, lambda: now[0], at_once=at_once, chance=lambda: 0.0)

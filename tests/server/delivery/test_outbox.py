@@ -54,8 +54,10 @@ async def test_issue_12_a_failure_is_tried_again_with_the_same_id_and_holds_up_i
         ]
 
 
-async def test_issue_12_after_all_attempts_it_is_dead_and_listed_and_can_be_redelivered(tmp_path: Path) -> None:
-    async with open_desk(tmp_path) as desk:
+async def test_issue_12_after_all_attempts_it_is_dead_and_listed_and_can_be_redelivered(
+    tmp_path: Path, database_url: str
+) -> None:
+    async with open_desk(tmp_path, url=database_url) as desk:
         desk.courier.faults[0] = later(4)
         id = desk.put(0)
         desk.put(1)
@@ -119,15 +121,17 @@ async def test_an_id_that_was_put_before_is_not_delivered_again(tmp_path: Path) 
         await until(lambda: desk.courier.taken == [0, 1])
 
 
-async def test_what_is_pending_is_delivered_after_a_restart_and_the_rest_is_not_repeated(tmp_path: Path) -> None:
+async def test_what_is_pending_is_delivered_after_a_restart_and_the_rest_is_not_repeated(
+    tmp_path: Path, database_url: str
+) -> None:
     now = [1_800_000_000.0]
-    async with open_desk(tmp_path, now=now) as desk:
+    async with open_desk(tmp_path, url=database_url, now=now) as desk:
         desk.courier.faults[1] = later(1)
         for n in range(3):
             desk.put(n)
         await until(lambda: len(desk.results) == 2)
     now[0] += 0.5
-    async with open_desk(tmp_path, now=now) as desk:
+    async with open_desk(tmp_path, url=database_url, now=now) as desk:
         desk.put(3)
         desk.put(9, "other")
         await until(lambda: desk.courier.taken == [9])
@@ -149,8 +153,10 @@ async def test_an_attempt_that_was_cut_off_is_repeated_with_its_id(
         assert desk.courier.attempts == [(id, 0)]
 
 
-async def test_memory_holds_a_window_and_everything_is_delivered_all_the_same(tmp_path: Path) -> None:
-    async with open_desk(tmp_path, started=False, at_once=10) as desk:
+async def test_memory_holds_a_window_and_everything_is_delivered_all_the_same(
+    tmp_path: Path, database_url: str
+) -> None:
+    async with open_desk(tmp_path, url=database_url, started=False, at_once=10) as desk:
         desk.outbox._lanes.limit = 20
         for n in range(600):
             desk.put(n, f"lane {n % 60}", f"target {n % 7}")
