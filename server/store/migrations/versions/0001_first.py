@@ -54,21 +54,8 @@ def _sessions() -> None:
         sa.Column("user_data", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_sessions")),
     )
-    op.create_index(
-        "ix_sessions_channel",
-        "sessions",
-        [
-            "channel_id",
-            "started_at",
-            "id",
-            "tenant",
-            "name",
-            "created_at",
-            "ended_at",
-            "participants_count",
-            "had_recording",
-        ],
-    )
+    columns = ["channel_id", "started_at", "id", "tenant", "name", "created_at", "ended_at", "participants_count"]
+    op.create_index("ix_sessions_channel", "sessions", [*columns, "had_recording"])
     op.create_index("ix_sessions_channel_name", "sessions", ["tenant", "channel_name", "started_at", "id"])
     op.create_index("ix_sessions_created", "sessions", ["tenant", "created_at", "id"])
     op.create_index("ix_sessions_ended", "sessions", ["tenant", "ended_at", "id"])
