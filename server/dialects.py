@@ -105,7 +105,8 @@ def _invitations(services: Services) -> list[Dialect]:
 
     services.at_start.append(begin)
     services.at_stop += (inviting.close, courier.close)
-    api = InvitationsApi(inviting, services.history, database, writer, default_region=config.invitations.default_region)
+    region = config.invitations.default_region
+    api = InvitationsApi(inviting, services.history, database, writer, clock=services.clock, default_region=region)
     return [api.dialect(), JoinPage(inviting).dialect()]
 
 

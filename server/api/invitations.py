@@ -5,6 +5,8 @@ The sessions of every dialect are here for those who take part in them; what onl
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from signalling import (
     Invitation,
     Role,
@@ -17,6 +19,7 @@ from signalling import (
 
 from ..auth import forbidden
 from ..invitations import Inviting
+from ..relationships import Pair, Shared, SharedSessions
 from ..store.database import Database
 from ..store.history import History
 from ..store.queries import invitations as queries
@@ -70,8 +73,16 @@ class InvitationsApi:
     """Translates requests of the dialect into what sessions and invitations can do; holds no call logic."""
 
     def __init__(
-        self, inviting: Inviting, history: History, database: Database, writer: Writer, *, default_region: str = ""
+        self,
+        inviting: Inviting,
+        history: History,
+        database: Database,
+        writer: Writer,
+        *,
+        clock: Callable[[], float],
+        default_region: str = "",
     ) -> None:
+        """`clock`: seconds, monotonic."""
         self._inviting = inviting
         self._registry = inviting.registry
         self._history = history
@@ -79,6 +90,8 @@ class InvitationsApi:
         self._writer = writer
         self._default_region = default_region
         self._views = Views(inviting)
+        self._shared = SharedSessions(self._read_shared, clock)
+        self._shared.follow(inviting.registry.bus)
 
     def dialect(self) -> Dialect:
         """The routes of this API."""
@@ -142,7 +155,10 @@ class InvitationsApi:
                 ids = await queries.session_ids(
                     connection, call.tenant, user, limit=query.limit + 1, before=before, status=status
                 )
-                found = await queries.sittings(connection, ids, user)
+                memory = await self._in_memory(ids, user)
+                stored = await queries.sittings(connection, [key for key in ids if key not in memory], user)
+            memory.update((int(sitting.session.id), sitting) for sitting in stored)
+            found = [memory[key] for key in ids if key in memory]
         page, more = found[: query.limit], len(found) > query.limit
         return SessionList(
             data=ListData(
@@ -151,6 +167,11 @@ class InvitationsApi:
                 hasMore=more,
             )
         )
+
+    async def _in_memory(self, ids: Sequence[int], user: str) -> dict[int, Sitting]:
+        """Those of these sessions that have not ended."""
+        live = {key: session for key in ids if (session := self._registry.get(str(key))) and not session.ended}
+        return {key: await self._sitting(session, user) for key, session in live.items()}
 
     async def _live(self, tenant: str, user: str, status: str, before: int | None, limit: int) -> list[Sitting]:
         """Sessions that have not ended are all in memory."""
@@ -174,16 +195,20 @@ class InvitationsApi:
     async def get_session(self, call: Call) -> SessionFound:
         """403 for whoever has no part in it (C20)."""
         sitting, user, reader = await self._seen(call)
-        relationship_id = self._views.relationship_id(sitting, user)
-        partner = self._views.partner_id(sitting, user)
-        await self._writer.settled()
-        async with reading(self._database) as connection:
-            count, first = await queries.shared_sessions(connection, call.tenant, user, partner, relationship_id)
+        pair = Pair(
+            call.tenant, user, self._views.partner_id(sitting, user), self._views.relationship_id(sitting, user)
+        )
+        count, first = await self._shared.of(pair)
         own = int(sitting.session.id)
         first_at_ms = min(own, first or own) >> 20
         return SessionFound(
             data=self._views.detail(sitting, user, reader=reader, count=max(count, 1), first_at_ms=first_at_ms)
         )
+
+    async def _read_shared(self, pair: Pair) -> Shared:
+        await self._writer.settled()
+        async with reading(self._database) as connection:
+            return await queries.shared_sessions(connection, *pair)
 
     @operation(
         "POST",

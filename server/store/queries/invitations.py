@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-from sqlalchemy import RowMapping, case, func, select, union
+from sqlalchemy import BigInteger, Integer, Select, Text, bindparam, case, func, select, union
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from signalling import ChatMessage, Delivery, Invitation, Invitee, Participant, Relationship, Session
 
 from ..records import SESSION_COLUMNS, SessionRecord
 from ..schema import chat_messages, invitations, participants, relationships, sessions
-
-_SESSION = tuple(sessions.c[name] for name in SESSION_COLUMNS)
-
 
 # Rows.
 
@@ -51,7 +49,7 @@ def invitation_row(invitation: Invitation) -> dict[str, Any]:
     }
 
 
-def invitation_of(row: RowMapping) -> Invitation:
+def invitation_of(row: Mapping[str, Any]) -> Invitation:
     """From a row of `invitations`; the directory may know more of the person."""
     deliveries = {
         to: Delivery(to, told["by"], told["state"], told["error"], _s(told["at"]))
@@ -89,7 +87,7 @@ def relationship_row(relationship: Relationship) -> dict[str, Any]:
     }
 
 
-def relationship_of(row: RowMapping) -> Relationship:
+def relationship_of(row: Mapping[str, Any]) -> Relationship:
     """From a row of `relationships`."""
     return Relationship(
         row["id"], row["tenant"], row["user_a"], row["user_b"], row["contact"], row["created_at"] / 1000
@@ -115,7 +113,7 @@ async def open_invitations(connection: AsyncConnection) -> list[Invitation]:
         .where(sessions.c.ended_at.is_(None), invitations.c.status.in_(("PENDING", "ACCEPTED")))
         .order_by(invitations.c.session_id)
     )
-    return [invitation_of(row) for row in (await connection.execute(query)).mappings()]
+    return [invitation_of(dict(row)) for row in (await connection.execute(query)).mappings()]
 
 
 async def relationships_of_pairs(connection: AsyncConnection) -> list[Relationship]:
@@ -125,7 +123,7 @@ async def relationships_of_pairs(connection: AsyncConnection) -> list[Relationsh
         .where(relationships.c.user_b.is_not(None), relationships.c.contact.is_not(None))
         .order_by(relationships.c.created_at)
     )
-    return [relationship_of(row) for row in (await connection.execute(query)).mappings()]
+    return [relationship_of(dict(row)) for row in (await connection.execute(query)).mappings()]
 
 
 # Reading.
@@ -176,33 +174,57 @@ async def session_ids(
     connection: AsyncConnection, tenant: str, user: str, *, limit: int, before: int | None, status: str | None
 ) -> list[int]:
     """Sessions that `user` takes or took part in, or was asked to by name; newest first, from below `before`."""
-    took_part = select(participants.c.session_id).distinct()
-    took_part = took_part.where(participants.c.tenant == tenant, participants.c.user_id == user)
-    asked = select(invitations.c.session_id).where(invitations.c.tenant == tenant, invitations.c.person_id == user)
-    found: set[int] = set()
-    for query, key in ((took_part, participants.c.session_id), (asked, invitations.c.session_id)):
-        if before is not None:
-            query = query.where(key < before)
-        if status is not None:
-            query = query.join(sessions, sessions.c.id == key).where(sessions.c.status == status)
-        found.update((await connection.scalars(query.order_by(key.desc()).limit(limit))).all())
-    return sorted(found, reverse=True)[:limit]
+    query = _ids(before is not None, status is not None)
+    wanted = {"tenant": tenant, "user": user, "limit": limit, "before": before, "status": status}
+    given = {name: value for name, value in wanted.items() if value is not None}
+    return [row[0] for row in await connection.execute(query, given)]
+
+
+@cache
+def _ids(further: bool, of_status: bool) -> Select[Any]:
+    """Both ways to a session in one statement, each read no further than the page goes."""
+    here, asked = participants.c, invitations.c
+    ways = []
+    for query, key in (
+        (select(here.session_id).distinct().where(here.tenant == _TENANT, here.user_id == _USER), here.session_id),
+        (select(asked.session_id).where(asked.tenant == _TENANT, asked.person_id == _USER), asked.session_id),
+    ):
+        if further:
+            query = query.where(key < bindparam("before", type_=BigInteger))
+        if of_status:
+            query = query.join(sessions, sessions.c.id == key).where(sessions.c.status == bindparam("status"))
+        ways.append(select(query.order_by(key.desc()).limit(_LIMIT).subquery().c.session_id))
+    found = union(*ways).subquery()
+    return select(found.c.session_id).order_by(found.c.session_id.desc()).limit(_LIMIT)
 
 
 async def sittings(connection: AsyncConnection, ids: Sequence[int], user: str) -> list[Sitting]:
     """These sessions as `user` is shown them, in the order of `ids`; unknown ones are left out."""
     if not ids:
         return []
-    rows = await connection.execute(select(*_SESSION).where(sessions.c.id.in_(ids)))
-    records = {record.id: record for record in map(SessionRecord.from_row, rows)}
-    asked = await connection.execute(select(invitations).where(invitations.c.session_id.in_(ids)))
-    of_session = {str(row["session_id"]): invitation_of(row) for row in asked.mappings()}
+    records: dict[str, tuple[SessionRecord, Invitation | None]] = {}
+    for row in await connection.execute(_OF_IDS, {"ids": ids}):
+        record = SessionRecord.from_row(row[: len(_SESSION)])
+        asked = dict(zip(_INVITATION, row[len(_SESSION) :], strict=True))
+        records[record.id] = record, None if asked["id"] is None else invitation_of(asked)
     stays = await _first_stays(connection, ids, user)
     return [
-        Sitting(records[key], stays.get((key, True)), stays.get((key, False)), of_session.get(key))
+        Sitting(records[key][0], stays.get((key, True)), stays.get((key, False)), records[key][1])
         for key in map(str, ids)
         if key in records
     ]
+
+
+_TENANT = bindparam("tenant", type_=Text)
+_USER = bindparam("user", type_=Text)
+_LIMIT = bindparam("limit", type_=Integer)
+_SESSION = tuple(sessions.c[name] for name in SESSION_COLUMNS)
+_INVITATION = tuple(invitations.c.keys())
+_OF_IDS = (
+    select(*_SESSION, *(invitations.c[name].label(f"invitation_{name}") for name in _INVITATION))
+    .outerjoin_from(sessions, invitations, invitations.c.session_id == sessions.c.id)
+    .where(sessions.c.id.in_(bindparam("ids", expanding=True)))
+)
 
 
 async def _first_stays(connection: AsyncConnection, ids: Sequence[int], user: str) -> dict[tuple[str, bool], Stay]:
@@ -231,14 +253,7 @@ async def _first_stays(connection: AsyncConnection, ids: Sequence[int], user: st
 async def invitation(connection: AsyncConnection, invitation_id: str) -> Invitation | None:
     """The one of that id."""
     row = (await connection.execute(select(invitations).where(invitations.c.id == invitation_id))).mappings().first()
-    return None if row is None else invitation_of(row)
-
-
-async def invitation_of_session(connection: AsyncConnection, session_id: int) -> Invitation | None:
-    """The one that made a session."""
-    query = select(invitations).where(invitations.c.session_id == session_id).limit(1)
-    row = (await connection.execute(query)).mappings().first()
-    return None if row is None else invitation_of(row)
+    return None if row is None else invitation_of(dict(row))
 
 
 async def shared_sessions(
