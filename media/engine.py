@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from .codecs import policy_of
 from .errors import MediaError
@@ -67,16 +68,26 @@ class MediaEngine:
         self._wheel_timer: asyncio.TimerHandle | None = None
         self._ticker = Ticker(self.loop)
         self._wheel_at = 0
+        self._closing: set[asyncio.Task[None]] = set()
 
     # Verbs of `Media`.
 
-    def create_leg(self, *, codecs: Sequence[str] | None = None, peer_host: str | None = None) -> RtpLeg:
+    def create_leg(
+        self, *, codecs: Sequence[str] | None = None, peer_host: str | None = None, webrtc: bool = False
+    ) -> VoiceLeg:
         """A new leg with a port pair of its own. Raises NoPortsLeft, ValueError for an unknown codec."""
         policy = self._policy if codecs is None else policy_of(codecs)
         pair = self._ports.take(time.monotonic())
         self._serial += 1
-        negotiation = Negotiation(policy, self.advertised_host, pair.port, random.getrandbits(31), self._refuse_own)
-        leg = RtpLeg(f"rtp-{self._serial}", self, pair, negotiation, peer_host)
+        session_id = random.getrandbits(31)
+        leg: VoiceLeg
+        if webrtc:
+            from .webrtc_leg import WebRtcLeg  # late: aiortc takes a second to import, see `preload`
+
+            leg = WebRtcLeg(f"webrtc-{self._serial}", self, pair, policy, session_id)
+        else:
+            negotiation = Negotiation(policy, self.advertised_host, pair.port, session_id, self._refuse_own)
+            leg = RtpLeg(f"rtp-{self._serial}", self, pair, negotiation, peer_host)
         slot = self._next_slot = (self._next_slot + 1) % WHEEL
         self._wheel[slot].add(leg)
         self._slots[leg] = slot
@@ -118,6 +129,14 @@ class MediaEngine:
             "ports_resting": 2 * self._ports.resting,
         }
 
+    @staticmethod
+    def preload() -> None:
+        """Import what legs towards browsers need; takes a second, and may run in a thread."""
+        from . import webrtc_leg  # noqa: F401 -- for its imports
+        from .ice import fingerprint
+
+        fingerprint()
+
     def close(self) -> None:
         """Close every leg and free every port."""
         for leg in list(self._slots):
@@ -142,6 +161,20 @@ class MediaEngine:
         """A leg is gone; its ports are free."""
         self._wheel[self._slots.pop(leg)].discard(leg)
         self._ports.give_back(pair, time.monotonic())
+
+    def closed_later(self, leg: VoiceLeg, pair: PortPair, closing: Coroutine[Any, Any, None]) -> None:
+        """A leg is gone; its ports are free once `closing` is done."""
+        self._wheel[self._slots.pop(leg)].discard(leg)
+
+        async def close() -> None:
+            try:
+                await closing
+            finally:
+                self._ports.give_back(pair, time.monotonic())
+
+        task = self.loop.create_task(close())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
 
     def attach(self, player: Player) -> None:
         """Begin to tick a player."""

@@ -133,9 +133,12 @@ class Attachment(Protocol):
 class Media(Protocol):
     """What signalling needs of a media engine."""
 
-    def create_leg(self, *, codecs: Sequence[str] | None = None, peer_host: str | None = None) -> MediaLeg:
+    def create_leg(
+        self, *, codecs: Sequence[str] | None = None, peer_host: str | None = None, webrtc: bool = False
+    ) -> MediaLeg:
         """A new leg with a port pair of its own. Raises NoPortsLeft (503).
 
+        `webrtc`: towards a browser, with ICE and DTLS-SRTP.
         `codecs` narrows the policy by name and gives its order. `peer_host` is the numeric address from which
         signalling comes: RTP is accepted from there when the address in SDP is one behind NAT.
         """

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from . import sdp
 from .codecs import FIRST_DYNAMIC, LAST_DYNAMIC, Codec, event_codec, formats_of
@@ -54,6 +54,9 @@ class Remote:
     ptime_ms: int | None
     disabled: bool
     "Port 0."
+    media: MediaDescription
+    "The section itself, for what a transport of its own kind reads there."
+    description: SessionDescription
 
 
 @dataclass(slots=True)
@@ -81,7 +84,56 @@ class _Offered:
     direction: int
 
 
-def read(description: SessionDescription, text: str, policy: frozenset[Key], index: int | None = None) -> Remote:
+class Transport(Protocol):
+    """How a stream is carried, as far as SDP shows it."""
+
+    name: str
+    "In words."
+    protocol: str
+    "Of our m= line."
+    accepts: frozenset[str]
+    "Of remote m= lines, in capitals."
+
+    def session_lines(self, refused: Sequence[str]) -> str:
+        """Lines before the first m=, each ended by CRLF."""
+
+    def stream_lines(self) -> Sequence[str]:
+        """Attributes of our stream."""
+
+    def refuse(self, media: MediaDescription) -> str:
+        """The section that refuses `media`."""
+
+
+class PlainTransport:
+    """RTP without encryption."""
+
+    name = f"plain {PLAIN}"
+    protocol = PLAIN
+    accepts = frozenset({PLAIN})
+
+    def session_lines(self, refused: Sequence[str]) -> str:
+        """None."""
+        return ""
+
+    def stream_lines(self) -> Sequence[str]:
+        """None."""
+        return ()
+
+    def refuse(self, media: MediaDescription) -> str:
+        """Port 0 (RFC 3264 §6)."""
+        return f"m={media.kind} 0 {media.protocol} {media.formats[0]}"
+
+
+PLAIN_TRANSPORT = PlainTransport()
+
+
+def read(
+    description: SessionDescription,
+    text: str,
+    policy: frozenset[Key],
+    index: int | None = None,
+    transport: Transport = PLAIN_TRANSPORT,
+) -> Remote:
     """Find our stream in a remote description: the m= line `index`, else the first that suits the policy.
 
     Raises SdpError if malformed, NoCommonCodec if no section suits, MediaError for an address not to send to.
@@ -93,8 +145,8 @@ def read(description: SessionDescription, text: str, policy: frozenset[Key], ind
     for number, media in sections:
         if media.kind != "audio" or (index is not None and number != index):
             continue
-        if media.protocol.upper() != PLAIN:
-            reason = "only plain RTP/AVP is supported"
+        if media.protocol.upper() not in transport.accepts:
+            reason = f"only {transport.name} is supported"
             continue
         formats = formats_of(media)
         codecs = tuple(c for c in formats if c.key in policy)
@@ -102,7 +154,7 @@ def read(description: SessionDescription, text: str, policy: frozenset[Key], ind
             reason = "no codec in common"
             continue
         events = events_beside(codecs, [c for c in formats if c.is_event])
-        refused = tuple(f"m={m.kind} 0 {m.protocol} {m.formats[0]}" for m in description.media)
+        refused = tuple(transport.refuse(each) for each in description.media)
         return _remote(description, media, text, number, refused, codecs, events)
     raise NoCommonCodec(reason)
 
@@ -129,7 +181,7 @@ def _remote(
     if not media.port:
         direction = 0
     ptime = media.ptime_ms
-    return Remote(text, index, refused, codecs, events, direction, rtp, rtcp, ptime, not media.port)
+    return Remote(text, index, refused, codecs, events, direction, rtp, rtcp, ptime, not media.port, media, description)
 
 
 @lru_cache(maxsize=1024)
@@ -175,6 +227,7 @@ class Negotiation:
         "_refused",
         "_sent",
         "_session_id",
+        "_transport",
         "_version",
     )
 
@@ -185,12 +238,14 @@ class Negotiation:
         port: int,
         session_id: int,
         admit: Callable[[Remote], None] = lambda remote: None,
+        transport: Transport = PLAIN_TRANSPORT,
     ) -> None:
         """`host` and `port` are what we announce; `session_id` goes into o= and should be unique.
 
         `admit` may refuse a remote description by raising MediaError, before anything changes.
         """
         self._admit = admit
+        self._transport = transport
         self._policy = tuple(policy)
         self._keys = frozenset(codec.key for codec in policy)
         self._host = host
@@ -215,6 +270,11 @@ class Negotiation:
     def pending(self) -> bool:
         """True while an exchange is half way."""
         return self._received is not None or self._offer is not None
+
+    @property
+    def expects_answer(self) -> bool:
+        """True while an offer of ours is out."""
+        return self._offer is not None
 
     @property
     def codecs(self) -> tuple[Codec, ...]:
@@ -253,7 +313,7 @@ class Negotiation:
         """Take a remote offer."""
         if self.pending:
             raise RuntimeError("an exchange is already under way")
-        remote = read(sdp.parse(text), text, self._keys)
+        remote = read(sdp.parse(text), text, self._keys, transport=self._transport)
         if remote.disabled and self._agreed is None:
             raise NoCommonCodec("the only audio stream is disabled")
         self._admit(remote)
@@ -324,7 +384,7 @@ class Negotiation:
         if not description.media[self._audio_index].port and self._agreed is None:
             raise NoCommonCodec("the audio stream was refused")
         offered = {c.key: c for c in (*offer.codecs, *offer.events)}
-        remote = read(description, text, frozenset(c.key for c in offer.codecs), self._audio_index)
+        remote = read(description, text, frozenset(c.key for c in offer.codecs), self._audio_index, self._transport)
         self._admit(remote)
         events = tuple(c for c in remote.events if c.key in offered)
         receives = tuple(c.with_payload_type(offered[c.key].payload_type) for c in (*remote.codecs, *events))
@@ -358,20 +418,22 @@ class Negotiation:
         """Our description; the version of o= is raised if anything else in it changed (RFC 3264 §8)."""
         lines = list(self._refused) or [""]
         numbers = " ".join(str(c.payload_type) for c in formats)
-        stream = [f"m=audio {0 if disabled else self._port} {PLAIN} {numbers}"]
+        transport = self._transport
+        stream = [f"m=audio {0 if disabled else self._port} {transport.protocol} {numbers}"]
         for codec in formats:
             tail = f"/{codec.channels}" if codec.channels != 1 else ""
             stream.append(f"a=rtpmap:{codec.payload_type} {codec.name}/{codec.clock_hz}{tail}")
             if codec.fmtp:
                 stream.append(f"a=fmtp:{codec.payload_type} {codec.fmtp}")
-        stream += (f"a=ptime:{ptime_ms}", f"a={DIRECTIONS[direction]}")
+        stream += (f"a=ptime:{ptime_ms}", f"a={DIRECTIONS[direction]}", *transport.stream_lines())
         lines[self._audio_index] = "\r\n".join(stream)
         body = "\r\n".join(lines)
         if body != self._sent:
             self._sent = body
             self._version += 1
         address = f"IN {'IP6' if ':' in self._host else 'IP4'} {self._host}"
-        return f"v=0\r\no=- {self._session_id} {self._version} {address}\r\ns=-\r\nc={address}\r\nt=0 0\r\n{body}\r\n"
+        origin = f"v=0\r\no=- {self._session_id} {self._version} {address}\r\ns=-\r\nc={address}\r\nt=0 0\r\n"
+        return f"{origin}{transport.session_lines(lines)}{body}\r\n"
 
 
 def _alike(

@@ -356,14 +356,11 @@ class SipDoor:
 # What outlives the process.
 
 
-async def services_of(config: Config, parts: Parts, store: Store) -> Services:
-    """What the dialects work on, with the keys and entries that were made while an earlier process ran."""
+def services_of(config: Config, parts: Parts, store: Store) -> Services:
+    """What the dialects work on."""
     writer = store.writer
     tokens = TokenBook(config.tokens, tenant=tenant_of(config))
     settings = Settings(config, vault=Vault(None if store.data is None else store.data / KEY_FILE))
-    await store.restore_access(tokens, settings)
-    parts.apply(settings.config)
-    settings.apply = parts.apply
     retention = Retention(store.database, config.retention)
     return Services(
         config=config,
@@ -379,6 +376,13 @@ async def services_of(config: Config, parts: Parts, store: Store) -> Services:
         at_start=[retention.start],
         at_stop=[retention.close],
     )
+
+
+async def restore_access(services: Services, parts: Parts, store: Store) -> None:
+    """Bring back the keys and entries that were made while an earlier process ran, and let new ones take effect."""
+    await store.restore_access(services.tokens, services.settings)
+    parts.apply(services.settings.config)
+    services.settings.apply = parts.apply
 
 
 async def restore_registrations(store: Store, parts: Parts) -> None:
@@ -440,10 +444,13 @@ class Server:
         parts = self.parts = build(self.config)
         try:
             store = self._store = await Store.open(self.config.database)
-            await store.restore(parts.registry)
-            services = self._services = await services_of(self.config, parts, store)
+            services = self._services = services_of(self.config, parts, store)
             sockets = Sockets(origins=self.config.server.websocket_origins)
             dialects = [*dialects_of(services), SipWebSocketApi(SipDoor(parts.endpoint), sockets).dialect()]
+            for begin in services.before_restore:
+                await begin()
+            await store.restore(parts.registry)
+            await restore_access(services, parts, store)
             await self._listen_sip(parts)
             await restore_registrations(store, parts)
             for begin in services.at_start:
@@ -526,10 +533,12 @@ async def _serve(config: Config, announce: Callable[[Server], None]) -> None:
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     announce(server)
+    preload = loop.run_in_executor(None, MediaEngine.preload)
     log.info("ready", http=server.http_ports, sip=config.sip.listen)
     await told_to_stop.wait()
     log.info("stopping")
     await server.stop()
+    await preload
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -35,7 +35,7 @@ from .commands import Hold, LegEvent
 from .conversation import handle_alone
 from .errors import NotRegistered
 from .events import Bridged, LegAnswered, LegDialled, LegFailed, LegRinging
-from .legs import PLAYER_CODECS, Leg, MediaError, Role, media_for
+from .legs import PLAYER_CODECS, Leg, MediaError, MediaLeg, Role, media_for, wants_webrtc
 from .routing import Decision, ToExtension, ToService, ToTrunks
 from .session import Session
 
@@ -58,6 +58,19 @@ class Destination:
     flow: Flow | None = None
     routes: tuple[str, ...] = ()
 
+    @property
+    def is_browser(self) -> bool:
+        """Whether it is reached over a WebSocket."""
+        return self.flow is not None and wants_webrtc(self.flow.transport)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What an INVITE carries, and whose it is."""
+
+    media: MediaLeg
+    body: bytes
+
 
 @dataclass(frozen=True, slots=True)
 class Stage:
@@ -74,6 +87,16 @@ class Stage:
     "Without any sign of ringing within this, the stage has failed."
     ring_s: float = 60.0
     "Without an answer within this, the stage has failed."
+
+    @property
+    def browsers(self) -> bool:
+        """Whether any of it is reached over a WebSocket, and so wants WebRTC."""
+        return any(destination.is_browser for destination in self.destinations)
+
+    @property
+    def phones(self) -> bool:
+        """Whether any of it is reached in another way."""
+        return not all(destination.is_browser for destination in self.destinations)
 
     @property
     def peer(self) -> str | None:
@@ -200,7 +223,7 @@ class Dialling:
         self._plan = plan
         self._near = near
         self._late_offer = False
-        self._waiting: dict[OutgoingCall, tuple[Destination, list[Flow]]] = {}
+        self._waiting: dict[OutgoingCall, tuple[Destination, list[Flow], Offer]] = {}
         self._rang = False
         self._worst: DialFailed | None = None
 
@@ -254,7 +277,10 @@ class Dialling:
 
     def _leg(self, stage: Stage) -> Leg:
         codecs = (stage.trunk.codecs if stage.trunk is not None else ()) or self._plan.codecs
-        media = media_for(self._switch.media, bypass=self._plan.bypass, codecs=codecs, peer=stage.peer)
+        phones = stage.phones
+        media = media_for(
+            self._switch.media, bypass=self._plan.bypass, codecs=codecs, peer=stage.peer, webrtc=not phones
+        )
         leg = Leg(
             f"{self._session.id}-{len(self._session.legs)}",
             self._role,
@@ -262,6 +288,8 @@ class Dialling:
             media=media,
             post=self._session.post_leg,
         )
+        if phones and stage.browsers:
+            leg.media_for_browsers = media_for(self._switch.media, bypass=False, codecs=codecs, webrtc=True)
         leg.extension = stage.extension
         if stage.extension is not None:
             self._switch.busy[stage.extension] += 1
@@ -269,13 +297,7 @@ class Dialling:
 
     async def _ring(self, stage: Stage, leg: Leg) -> None:
         try:
-            offer = (
-                b""
-                if self._late_offer
-                else leg.media.create_offer(
-                    self._near.media if self._near is not None and self._near.media.remote_sdp else None
-                ).encode()
-            )
+            offers = self._offers(leg)
         except MediaError as error:
             raise DialFailed(error.status, str(error), retryable=False) from error
         session, switch = self._session, self._switch
@@ -284,7 +306,7 @@ class Dialling:
         self._rang = False
         self._worst = None
         for destination in stage.destinations:
-            await self._attempt(stage, leg, destination, offer)
+            await self._attempt(stage, leg, destination, offers[destination.is_browser and len(offers) > 1])
         started = switch.sip.now()
         while self._waiting:
             limit = stage.ring_s
@@ -300,26 +322,34 @@ class Dialling:
                 self._answered(leg, item.event)
                 return
             else:
-                await self._progress(stage, leg, item, offer)
+                await self._progress(stage, leg, item)
         raise self._worst or DialFailed(480, "Temporarily Unavailable", retryable=False)
 
-    async def _attempt(self, stage: Stage, leg: Leg, destination: Destination, offer: bytes) -> None:
+    def _offers(self, leg: Leg) -> tuple[Offer, ...]:
+        """What phones are offered, and after it, where both ring, what browsers are."""
+        choices = [leg.media] if leg.media_for_browsers is None else [leg.media, leg.media_for_browsers]
+        if self._late_offer:
+            return tuple(Offer(media, b"") for media in choices)
+        near = self._near.media if self._near is not None and self._near.media.remote_sdp else None
+        return tuple(Offer(media, media.create_offer(near).encode()) for media in choices)
+
+    async def _attempt(self, stage: Stage, leg: Leg, destination: Destination, offer: Offer) -> None:
         """Find the ways to one destination and take the first."""
         flow = destination.flow
         if flow is not None and not flow.closed:
             flows = [flow]
         else:
             try:
-                flows = await self._switch.sip.flows_to(destination.next_hop, size=len(offer) + HEAD_SIZE)
+                flows = await self._switch.sip.flows_to(destination.next_hop, size=len(offer.body) + HEAD_SIZE)
             except ResolveError as error:
                 self._failed(DialFailed(503, str(error), retryable=True))
                 return
         self._send(stage, leg, destination, flows, offer)
 
-    def _send(self, stage: Stage, leg: Leg, destination: Destination, flows: list[Flow], offer: bytes) -> None:
+    def _send(self, stage: Stage, leg: Leg, destination: Destination, flows: list[Flow], offer: Offer) -> None:
         switch, session = self._switch, self._session
         flow = flows[0]
-        request = invite_for(switch, stage, destination, flow, offer).request
+        request = invite_for(switch, stage, destination, flow, offer.body).request
         trunk = stage.trunk
         authorize = None
         route = None if trunk is None else switch.sip.follow  # a phone may be behind NAT: it is reached as it came
@@ -327,20 +357,20 @@ class Dialling:
             authorize = DigestClient(trunk.username, trunk.password).authorize
         call = switch.calls.invite(request, flow, switch.sip.now(), leg.hear, authorize=authorize, route=route)
         leg.attempts.append(call)
-        self._waiting[call] = (destination, flows[1:])
+        self._waiting[call] = (destination, flows[1:], offer)
         switch.sip.pump()
         if session.call_id is None:
             session.call_id = call.call_id
         name = trunk.name if trunk is not None else None
         session.emit(LegDialled, leg=leg.role, call_id=call.call_id, target=request.uri, trunk=name)
 
-    async def _progress(self, stage: Stage, leg: Leg, item: LegEvent, offer: bytes) -> None:
+    async def _progress(self, stage: Stage, leg: Leg, item: LegEvent) -> None:
         event = item.event
         if isinstance(event, Ringing):
             if event.status > 100:
                 self._ringing(leg, event)
         elif isinstance(event, Failed):
-            destination, flows = self._waiting.pop(event.call)
+            destination, flows, offer = self._waiting.pop(event.call)
             if event.call in leg.attempts:
                 leg.attempts.remove(event.call)
             unreachable = event.cause in ("timeout", "transport") or event.status == 503
@@ -382,6 +412,9 @@ class Dialling:
         self._switch.bridge(near, leg)
 
     def _answered(self, leg: Leg, event: Answered) -> None:
+        waiting = self._waiting.get(event.outgoing)
+        if waiting is not None and leg.media_for_browsers is not None:
+            leg.choose(waiting[2].media)
         leg.answered(event.call)
         session = self._session
         try:

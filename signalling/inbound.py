@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -34,7 +35,7 @@ from .commands import CallRecord, Finished
 from .conversation import Conversation, handle_alone
 from .dialing import DialFailed, Dialling, Plan, bridge_answered, contact_for, plan_for, seat
 from .errors import LimitReached, SignallingError
-from .legs import Leg, MediaError, PassThrough, media_for
+from .legs import Leg, MediaError, PassThrough, media_for, wants_webrtc
 from .ports import CredentialStore
 from .routing import Principal, ToService
 from .session import Session
@@ -199,6 +200,8 @@ class Inbound:
             callee=number,
             by=f"{principal.kind} {principal.name}",
         )
+        if plan.bypass and wants_webrtc(flow.transport, session_description(request)):
+            plan = replace(plan, bypass=False)  # a browser's media cannot go past us: nobody else speaks its SRTP
         try:
             leg = self._caller_leg(session, transaction, principal, plan, now)
         except BaseException:  # whatever it was, a session without a task must not stay in the list
@@ -222,12 +225,13 @@ class Inbound:
             raise Refused(503, "Too many calls", [("Retry-After", str(switch.limits.retry_after_s))])
         request, flow = transaction.request, transaction.flow
         try:
-            media = media_for(switch.media, bypass=plan.bypass, codecs=plan.codecs, peer=flow.remote[0])
+            offer = session_description(request)
+            webrtc = wants_webrtc(flow.transport, offer)
+            media = media_for(switch.media, bypass=plan.bypass, codecs=plan.codecs, peer=flow.remote[0], webrtc=webrtc)
         except MediaError as error:
             raise Refused(error.status, str(error), [("Retry-After", str(switch.limits.retry_after_s))]) from error
         leg = Leg(f"{session.id}-0", "caller", sip=switch.sip, media=media, post=session.post_leg)
         try:
-            offer = session_description(request)
             if offer is not None:
                 media.receive_offer(offer)
         except MediaError as error:

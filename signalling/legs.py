@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -47,7 +48,11 @@ __all__ = [
     "MediaTimedOut",
     "PassThrough",
     "media_for",
+    "wants_webrtc",
 ]
+
+SECURE_OFFER = re.compile(r"^m=audio [0-9]+ (?:UDP/TLS/RTP/SAVPF?|RTP/SAVPF) ", re.MULTILINE)
+"Of audio keyed by DTLS."
 
 _pass_through_ids = itertools.count(1)
 
@@ -124,6 +129,7 @@ class Leg:
         "id",
         "line",
         "media",
+        "media_for_browsers",
         "needs_ack",
         "on_close",
         "on_hold",
@@ -135,6 +141,8 @@ class Leg:
         self.id = leg_id
         self.role: Role = role
         self.media = media
+        self.media_for_browsers: MediaLeg | None = None
+        "A second choice while phones and browsers ring together; the one that answers decides."
         self.call: IncomingCall | Call | None = None
         self.attempts: list[OutgoingCall] = []
         self.closed = False
@@ -151,6 +159,16 @@ class Leg:
         self.on_close: Callable[[Leg], None] | None = None
         self._sip = sip
         self._post = post
+        media.on_dtmf = self._on_digit
+
+    def choose(self, media: MediaLeg) -> None:
+        """Who answered can do this one; the other choice is dropped."""
+        for choice in (self.media, self.media_for_browsers):
+            if choice is not None and choice is not media:
+                choice.on_dtmf = None
+                choice.close()
+        self.media = media
+        self.media_for_browsers = None
         media.on_dtmf = self._on_digit
 
     def hear(self, event: object) -> None:
@@ -250,6 +268,7 @@ class Leg:
         self.call = None
         self.attempts = []
         self.media.on_timeout = None
+        self.choose(self.media)
         self.media.on_dtmf = None
         self.media.close()
         if self.on_close is not None:
@@ -257,8 +276,17 @@ class Leg:
             self.on_close = None
 
 
-def media_for(port: MediaPort, *, bypass: bool, codecs: Sequence[str] = (), peer: str | None = None) -> MediaLeg:
+def media_for(
+    port: MediaPort, *, bypass: bool, codecs: Sequence[str] = (), peer: str | None = None, webrtc: bool = False
+) -> MediaLeg:
     """A media leg of the right kind. Raises NoPortsLeft (503)."""
-    if bypass:
+    if bypass and not webrtc:
         return PassThrough()
-    return port.create_leg(codecs=codecs or None, peer_host=peer)
+    return port.create_leg(codecs=codecs or None, peer_host=peer, webrtc=webrtc)
+
+
+def wants_webrtc(transport: str, offer: str | None = None) -> bool:
+    """Whether a party is a browser: by its offer, else by the way that it signals (RFC 7118)."""
+    if offer is not None:
+        return SECURE_OFFER.search(offer) is not None
+    return transport in ("WS", "WSS")

@@ -211,7 +211,8 @@ async def rehearse(switch: Switch, origination: Origination) -> DryRun:
 async def _rehearse_leg(switch: Switch, role: str, plan: Plan, with_sdp: bool) -> DryRunLeg:
     stage, destination, flow, unreachable = await _first_reachable(switch, plan)
     try:
-        media = media_for(switch.media, bypass=False, codecs=stage.trunk.codecs if stage.trunk else ())
+        codecs = stage.trunk.codecs if stage.trunk else ()
+        media = media_for(switch.media, bypass=False, codecs=codecs, webrtc=destination.is_browser)
     except MediaError as error:
         raise LimitReached(str(error), retry_after_s=switch.limits.retry_after_s) from error
     try:

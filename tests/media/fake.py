@@ -88,7 +88,9 @@ class FakeMediaEngine:
         """Legs not closed."""
         return [leg for leg in self.legs if not leg.closed]
 
-    def create_leg(self, *, codecs: Sequence[str] | None = None, peer_host: str | None = None) -> FakeMediaLeg:
+    def create_leg(
+        self, *, codecs: Sequence[str] | None = None, peer_host: str | None = None, webrtc: bool = False
+    ) -> FakeMediaLeg:
         """A new leg, on ports 40000, 40002, ... Raises NoPortsLeft."""
         if len(self.live) >= self._ports:
             raise NoPortsLeft("no RTP port is free")

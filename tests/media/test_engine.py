@@ -19,14 +19,14 @@ import uvloop
 from media import MediaConfig, MediaEngine, MediaError, NoPortsLeft
 from media.engine import Bridge, Player
 from media.rtcp import Report, ReportBlock, SenderInfo, compound, ntp_of, parse
-from media.rtp_leg import RtpLeg
+from media.voice_leg import VoiceLeg
 
 from .party import Packet, Party, offer, port_of, until
 
 Make = Callable[[int], Party]
 
 
-def join(engine: MediaEngine, a: Party, b: Party, formats: str = "0 8 101") -> tuple[RtpLeg, RtpLeg]:
+def join(engine: MediaEngine, a: Party, b: Party, formats: str = "0 8 101") -> tuple[VoiceLeg, VoiceLeg]:
     """A calls B: the usual order of offers and answers, then the bridge."""
     leg_a, leg_b = engine.create_leg(), engine.create_leg()
     leg_a.receive_offer(a.sdp(formats))
@@ -37,7 +37,7 @@ def join(engine: MediaEngine, a: Party, b: Party, formats: str = "0 8 101") -> t
     return leg_a, leg_b
 
 
-def refused(leg: RtpLeg, packets: int) -> bool:
+def refused(leg: VoiceLeg, packets: int) -> bool:
     return leg.stats.packets_refused == packets
 
 
@@ -452,7 +452,7 @@ async def test_bridging_again_is_harmless(engine: MediaEngine, party: Make) -> N
 
 async def test_closed_legs_leave_nothing_for_the_garbage_collector(engine: MediaEngine, party: Make) -> None:
     def alive() -> int:
-        return sum(isinstance(each, RtpLeg | Bridge | Player) for each in gc.get_objects())
+        return sum(isinstance(each, VoiceLeg | Bridge | Player) for each in gc.get_objects())
 
     gc.collect()
     gc.disable()

@@ -1,0 +1,129 @@
+"""What SDP says of a WebRTC transport (RFC 8829, 8839, 8842, 8843): ICE, DTLS, BUNDLE, and nothing we do not do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from .errors import MediaError, SdpError
+from .negotiation import Remote
+from .sdp import MediaDescription
+
+PROTOCOL = "UDP/TLS/RTP/SAVPF"
+SECURE = frozenset({PROTOCOL, "UDP/TLS/RTP/SAVP", "RTP/SAVPF"})
+"Of m= lines whose media is keyed by DTLS (RFC 5764, RFC 8834); the last one is what old browsers wrote."
+
+MAX_CANDIDATES = 64  # of one remote party; a browser with every network and a TURN server has about 20
+_TOKEN = re.compile(r"[A-Za-z0-9+/]{4,256}")
+_HEX = re.compile(r"([0-9A-Fa-f]{2})(:[0-9A-Fa-f]{2}){31}")
+
+Setup = Literal["actpass", "active", "passive"]
+SETUPS: tuple[Setup, ...] = ("actpass", "active", "passive")
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteTransport:
+    """How a remote party wants to be reached."""
+
+    ufrag: str
+    password: str
+    fingerprint: str
+    "SHA-256 of its certificate, in hex with colons."
+    setup: Setup
+    mid: str | None
+    candidates: tuple[str, ...]
+    "Values of a=candidate."
+    complete: bool
+    "No more candidates will follow."
+    ice_lite: bool
+
+
+def read_transport(remote: Remote) -> RemoteTransport:
+    """The transport of the section that we take part in. Raises SdpError, MediaError for what we cannot do."""
+
+    def value(name: str) -> str | None:
+        found = remote.media.first(name)
+        if found is None:
+            values = remote.description.attributes.get(name)
+            found = values[0] if values else None
+        return found
+
+    ufrag, password = value("ice-ufrag"), value("ice-pwd")
+    if not ufrag or not password or not _TOKEN.fullmatch(ufrag) or not _TOKEN.fullmatch(password):
+        raise SdpError("a=ice-ufrag and a=ice-pwd are needed")
+    if len(password) < 22:
+        raise SdpError("a=ice-pwd is too short (RFC 8839 §5.4)")
+    said = value("setup") or "actpass"
+    setup = next((setup for setup in SETUPS if setup == said), None)
+    if setup is None:
+        raise MediaError(f"a=setup:{said[:16]} is not supported")
+    if remote.media.first("rtcp-mux") is None:
+        raise MediaError("a=rtcp-mux is needed")
+    candidates = tuple(remote.media.attributes.get("candidate", ()))
+    if len(candidates) > MAX_CANDIDATES:
+        raise SdpError("too many candidates")
+    return RemoteTransport(
+        ufrag,
+        password,
+        _fingerprint(remote),
+        setup,
+        remote.media.first("mid"),
+        candidates,
+        remote.media.first("end-of-candidates") is not None,
+        "ice-lite" in remote.description.attributes,
+    )
+
+
+def _fingerprint(remote: Remote) -> str:
+    values = remote.media.attributes.get("fingerprint") or remote.description.attributes.get("fingerprint") or ()
+    for value in values:
+        algorithm, _, digest = value.strip().partition(" ")
+        if algorithm.lower() == "sha-256" and _HEX.fullmatch(digest.strip()):
+            return digest.strip().upper()
+    raise SdpError("a=fingerprint with SHA-256 is needed")
+
+
+class WebRtcTransport:
+    """Our side of a transport, as SDP shows it (media.negotiation.Transport)."""
+
+    name = PROTOCOL
+    protocol = PROTOCOL
+    accepts = SECURE
+
+    def __init__(self, *, ufrag: str, password: str, fingerprint: str, candidates: Sequence[str]) -> None:
+        self.ufrag = ufrag
+        self.password = password
+        self.setup: Setup = "actpass"
+        "What we say next: actpass in an offer, active or passive in an answer."
+        self.mid = "0"
+        "Ours in an offer, the remote party's in an answer."
+        self._fingerprint = fingerprint
+        self._candidates = tuple(candidates)
+
+    def session_lines(self, refused: Sequence[str]) -> str:
+        """One bundle with our section alone in it: what is refused is not part of it (RFC 8843 §7.3.3)."""
+        return f"a=group:BUNDLE {self.mid}\r\na=msid-semantic: WMS *\r\n"
+
+    def stream_lines(self) -> Sequence[str]:
+        """ICE, DTLS and the like."""
+        return (
+            f"a=mid:{self.mid}",
+            "a=rtcp-mux",
+            "a=msid:ringway audio",
+            f"a=ice-ufrag:{self.ufrag}",
+            f"a=ice-pwd:{self.password}",
+            f"a=fingerprint:sha-256 {self._fingerprint}",
+            f"a=setup:{self.setup}",
+            *(f"a=candidate:{candidate}" for candidate in self._candidates),
+            "a=end-of-candidates",
+        )
+
+    def refuse(self, media: MediaDescription) -> str:
+        """Port 0, under the name that the section has."""
+        lines = [f"m={media.kind} 0 {media.protocol} {media.formats[0]}", "a=inactive"]
+        mid = media.first("mid")
+        if mid is not None:
+            lines.append(f"a=mid:{mid}")
+        return "\r\n".join(lines)
