@@ -65,6 +65,13 @@ class Kit:
 
 
 @pytest.fixture
+async def house(tmp_path: Path, database_url: str) -> AsyncIterator[House]:
+    """A whole server, on each kind of database."""
+    async for house in open_house(tmp_path, database_url=database_url):
+        yield house
+
+
+@pytest.fixture
 async def kit(house: House) -> AsyncIterator[Kit]:
     """The dialect over a house's parts."""
     services = house.services

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, cast
 from uuid import UUID, uuid4
 
@@ -38,6 +40,13 @@ REQUIRED = {
     "minutes_consumed", "organization_id", "started_at", "status", "type", "updated_at",
 }  # fmt: skip
 OPTIONAL = {"breakout_rooms", "ended_at", "meta"}
+
+
+@pytest.fixture
+async def house(tmp_path: Path, database_url: str) -> AsyncIterator[House]:
+    """A whole server, on each kind of database."""
+    async for house in open_house(tmp_path, database_url=database_url):
+        yield house
 
 
 def room(house: House, name: str = "Weekly") -> Channel:
