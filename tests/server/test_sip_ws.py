@@ -9,9 +9,11 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
 from server.app import Server
 from server.sections import Config
+from tests.media.test_webrtc_leg import Tone
 
 TOKEN = "0123456789abcdef"
 CRLF = "\r\n"
@@ -59,15 +61,15 @@ def register(domain: str, *, cseq: int = 1, authorization: str = "", expires: in
     return CRLF.join([*lines, "", ""])
 
 
-def answer_to(challenge: str, domain: str) -> str:
+def answer_to(challenge: str, domain: str, method: str = "REGISTER", uri: str = "") -> str:
     fields = dict(re.findall(r'(\w+)="?([^",]+)"?', challenge))
     digest = {"MD5": hashlib.md5, "SHA-256": hashlib.sha256}[fields["algorithm"]]
 
     def h(text: str) -> str:
         return digest(text.encode()).hexdigest()
 
-    uri = f"sip:{domain}"
-    inner = f"{fields['nonce']}:00000001:abc:auth:{h(f'REGISTER:{uri}')}"
+    uri = uri or f"sip:{domain}"
+    inner = f"{fields['nonce']}:00000001:abc:auth:{h(f'{method}:{uri}')}"
     secret = h(f"1001:{fields['realm']}:secret")
     response = h(f"{secret}:{inner}")
     return (
@@ -177,3 +179,59 @@ async def test_f9_only_sip_of_our_own_and_of_listed_pages(
     sent = {"Sec-WebSocket-Protocol": "sip", **(upgrade if status != 426 else {}), **headers}
     async with http.get("/sip", headers=sent) as response:
         assert response.status == status
+
+
+def invite(domain: str, sdp: str, *, cseq: int = 1, authorization: str = "") -> str:
+    lines = [
+        f"INVITE sip:600@{domain} SIP/2.0",
+        f"Via: SIP/2.0/WS df7jal23ls0d.invalid;branch=z9hG4bKi{cseq}",
+        "Max-Forwards: 70",
+        f"From: <sip:1001@{domain}>;tag=abc",
+        f"To: <sip:600@{domain}>",
+        "Call-ID: acall",
+        f"CSeq: {cseq} INVITE",
+        "Contact: <sip:t3@df7jal23ls0d.invalid;transport=ws>",
+        *([f"Authorization: {authorization}"] if authorization else []),
+        "Content-Type: application/sdp",
+        f"Content-Length: {len(sdp)}",
+    ]
+    return CRLF.join([*lines, "", sdp])
+
+
+async def test_16_a_stock_webrtc_client_calls_the_echo_test(server: Server, http: aiohttp.ClientSession) -> None:
+    peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    peer.addTrack(Tone())
+    await peer.setLocalDescription(await peer.createOffer())
+    offer = peer.localDescription.sdp
+    async with http.ws_connect("/sip", protocols=["sip"]) as ws:
+        await ws.send_str(invite(server.domain, offer))
+        challenge = await text_of(ws)
+        assert challenge.startswith("SIP/2.0 401 ")
+        header = next(line for line in challenge.split(CRLF) if line.lower().startswith("www-authenticate: "))
+        ack = CRLF.join(
+            [
+                f"ACK sip:600@{server.domain} SIP/2.0",
+                "Via: SIP/2.0/WS df7jal23ls0d.invalid;branch=z9hG4bKi1",
+                f"From: <sip:1001@{server.domain}>;tag=abc",
+                next(line for line in challenge.split(CRLF) if line.startswith("To: ")),
+                "Call-ID: acall",
+                "CSeq: 1 ACK",
+                "Content-Length: 0",
+                "",
+                "",
+            ]
+        )
+        await ws.send_str(ack)
+        authorization = answer_to(header.partition(": ")[2], server.domain, "INVITE", f"sip:600@{server.domain}")
+        await ws.send_str(invite(server.domain, offer, cseq=2, authorization=authorization))
+        answer = await text_of(ws)
+        while not answer.startswith("SIP/2.0 200 "):
+            assert answer.startswith("SIP/2.0 1"), answer
+            answer = await text_of(ws)
+        await peer.setRemoteDescription(RTCSessionDescription(answer.partition(CRLF + CRLF)[2], "answer"))
+        track = peer.getReceivers()[0].track
+        async with asyncio.timeout(15):
+            for _ in range(25):
+                await track.recv()
+        assert peer.connectionState == "connected"
+    await peer.close()
