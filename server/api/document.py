@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
+from .examples import example_of
 from .openapi import JSON_TYPE, Dialect, Header, Operation
 
 
@@ -17,19 +18,20 @@ def document(dialects: Iterable[Dialect], *, title: str, version: str) -> dict[s
     models = sorted(_models(dialects), key=lambda pair: (pair[0].__name__, pair[1]))
     generated, definitions = models_json_schema(models, ref_template="#/components/schemas/{model}")
     schemas = {pair: generated[pair] for pair in models}
+    named = definitions.get("$defs", {})
     paths: dict[str, dict[str, Any]] = {}
     for dialect in dialects:
         for bound in dialect.operations:
             declared = bound.operation
             for path in declared.paths:
-                paths.setdefault(path, {})[declared.method.lower()] = _page(declared, path, schemas, dialect)
+                paths.setdefault(path, {})[declared.method.lower()] = _page(declared, path, schemas, named, dialect)
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "version": version},
         "tags": [{"name": dialect.name, "description": dialect.description} for dialect in dialects],
         "paths": paths,
         "components": {
-            "schemas": definitions.get("$defs", {}),
+            "schemas": named,
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
         },
     }
@@ -47,6 +49,7 @@ _MEANINGS = {
     409: "Not possible in the present state.",
     410: "It is gone.",
     413: "The body is too large.",
+    415: "The body is packed in a way that the server cannot unpack.",
     422: "The Idempotency-Key was used before with another request.",
     429: "Too often; Retry-After says when to try again.",
     500: "An error of the server.",
@@ -63,6 +66,7 @@ CODES = {
     409: "CONFLICT",
     410: "GONE",
     413: "TOO_LARGE",
+    415: "UNSUPPORTED_CODING",
     422: "IDEMPOTENCY_KEY_REUSED",
     429: "TOO_MANY_REQUESTS",
     500: "INTERNAL",
@@ -84,23 +88,26 @@ def _models(dialects: tuple[Dialect, ...]) -> set[tuple[type[BaseModel], JsonSch
     return found
 
 
-def _page(declared: Operation, path: str, schemas: Schemas, dialect: Dialect) -> dict[str, Any]:
+Named = Mapping[str, dict[str, Any]]
+
+
+def _page(declared: Operation, path: str, schemas: Schemas, named: Named, dialect: Dialect) -> dict[str, Any]:
     page: dict[str, Any] = {
         "operationId": f"{declared.method.lower()}{path}".replace("/", "_").translate(_NO_BRACES),
         "summary": declared.summary,
         "description": declared.description,
         "tags": [declared.tag],
         "responses": {
-            str(declared.status): {"description": "Success.", "content": _success(declared, schemas)},
+            str(declared.status): {"description": "Success.", "content": _success(declared, schemas, named)},
             **{str(status): _error(status, declared, schemas, dialect) for status in declared.errors},
         },
     }
-    if parameters := _parameters(declared, path):
+    if parameters := _parameters(declared, path, schemas, named):
         page["parameters"] = parameters
     if declared.body is not None:
         content: dict[str, Any] = {"schema": schemas[declared.body, "validation"]}
-        if "body" in declared.examples:
-            content["example"] = declared.examples["body"]
+        given = declared.examples.get("body")
+        content["example"] = example_of(content["schema"], named, whole=False) if given is None else given
         page["requestBody"] = {"required": declared.body_needed, "content": {JSON_TYPE: content}}
     page["security"] = [] if declared.open else [{"bearer": []}]
     return page
@@ -109,11 +116,12 @@ def _page(declared: Operation, path: str, schemas: Schemas, dialect: Dialect) ->
 _NO_BRACES = str.maketrans("", "", "{}")
 
 
-def _success(declared: Operation, schemas: Schemas) -> dict[str, Any]:
+def _success(declared: Operation, schemas: Schemas, named: Named) -> dict[str, Any]:
     answers = [schemas[model, "serialization"] for model in declared.answers]
     content: dict[str, Any] = {}
     if answers:
         content = {"schema": answers[0] if len(answers) == 1 else {"oneOf": answers}}
+        content["example"] = example_of(answers[0], named, whole=True)
     elif declared.media_type.startswith("text/"):
         content = {"schema": {"type": "string"}}
     if (example := declared.examples.get(str(declared.status))) is not None:
@@ -133,19 +141,26 @@ def _error(status: int, declared: Operation, schemas: Schemas, dialect: Dialect)
     return {"description": _MEANINGS[status], "content": kinds}
 
 
-def _parameters(declared: Operation, path: str) -> list[dict[str, Any]]:
+def _parameters(declared: Operation, path: str, schemas: Schemas, named: Named) -> list[dict[str, Any]]:
     parameters: list[dict[str, Any]] = [
         {"name": part[1:-1], "in": "path", "required": True, "schema": {"type": "string"}}
         for part in path.split("/")
         if part.startswith("{")
     ]
     if declared.query is not None:
-        schema = declared.query.model_json_schema()
-        for name, field in schema["properties"].items():
-            description = field.pop("description", "")
-            required = name in schema.get("required", ())
+        schema = schemas[declared.query, "validation"]
+        if "$ref" in schema:
+            schema = named[schema["$ref"].rpartition("/")[2]]
+        for name, field in schema.get("properties", {}).items():
+            field = dict(field)
             parameters.append(
-                {"name": name, "in": "query", "required": required, "description": description, "schema": field}
+                {
+                    "name": name,
+                    "in": "query",
+                    "required": name in schema.get("required", ()),
+                    "description": field.pop("description", ""),
+                    "schema": field,
+                }
             )
     parameters += map(_header, declared.headers)
     return parameters

@@ -223,7 +223,7 @@ def operation(
     """Declare the decorated method to answer `method` on `path`; its docstring is the description.
 
     `examples`: "body" for the request's, a status such as "200" or "404" for that answer's; those that are not given
-    are made from the models. 400, 401, 403 and 500 are declared by themselves where they can happen.
+    are made from the models. 400, 401, 403, 413, 415 and 500 are declared by themselves where they can happen.
     """
 
     def declare(handler: HandlerT) -> HandlerT:
@@ -233,7 +233,9 @@ def operation(
         body, body_needed = _body(hints.get("body"))
         level = PERMISSIONS[permission].level if permission in PERMISSIONS else "user"
         usual = {500, *(() if level == "open" else (401, 403))}
-        if body is not None or "query" in hints:
+        if body is not None:
+            usual.update((400, 413, 415))
+        if "query" in hints or "{" in path:
             usual.add(400)
         handler.__operation__ = Operation(  # type: ignore[attr-defined]  # read by operations_of alone
             method=method,

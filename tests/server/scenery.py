@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from server.api.examples import example_of
 from server.api.openapi import Dialect, Operation
 from server.web import DIALECTS
 from signalling import Session, peer_of, uuid_of_peer
@@ -198,37 +199,11 @@ def body_for(operation: Operation, scene: Scene, user: str) -> Any:
     schema = operation.body.model_json_schema(mode="validation")
     body = operation.examples.get("body")
     if body is None:
-        body = sample(schema, schema.get("$defs", {}))
+        body = example_of(schema, schema.get("$defs", {}), whole=False)
     if isinstance(body, dict):
         named = BY_NAME.keys() & schema.get("properties", {}).keys()
         body = {**body, **{name: BY_NAME[name](scene, user) for name in named}}
     return body
-
-
-def sample(schema: dict[str, Any], definitions: dict[str, Any]) -> Any:
-    """The smallest value that `schema` allows, as far as it says."""
-    if "$ref" in schema:
-        return sample(definitions[schema["$ref"].rpartition("/")[2]], definitions)
-    for key in ("const", "example"):
-        if key in schema:
-            return schema[key]
-    for key in ("examples", "enum"):
-        if schema.get(key):
-            return schema[key][0]
-    for key in ("anyOf", "oneOf", "allOf"):
-        if key in schema:
-            return sample(schema[key][0], definitions)
-    kind = schema.get("type")
-    if kind == "object":
-        fields = schema.get("properties", {})
-        return {name: sample(fields[name], definitions) for name in schema.get("required", ())}
-    if kind == "array":
-        return [sample(schema["items"], definitions) for _ in range(schema.get("minItems", 0))]
-    if kind == "string":
-        return "1" * max(1, schema.get("minLength", 1))
-    if kind in ("integer", "number"):
-        return schema.get("minimum", 1)
-    return True
 
 
 def user_of(token: str) -> str:
