@@ -461,7 +461,8 @@ class InvitationsApi:
         user = named or record.host or call.principal.owner
         session = self._registry.get(session_id)
         if session is not None:
-            return await self._sitting(session, user), user, named
+            invitation = await self._inviting.of_session(session)
+            return queries.sitting_of(session, record, user, invitation), user, named
         await self._writer.settled()
         async with reading(self._database) as connection:
             (sitting,) = await queries.sittings(connection, [int(session_id)], user) or [
