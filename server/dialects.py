@@ -55,6 +55,8 @@ class Services:
     outward: Outward = field(init=False)
     authenticator: Authenticator | None = None
     "Finds out whose a token is; None: by `tokens` alone."
+    before_restore: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    "What to await before the sessions are restored: who hears of those that were interrupted."
     at_start: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     "What to await, in this order, once the sessions are restored and before requests are taken."
     at_stop: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
@@ -123,7 +125,7 @@ def _outward(services: Services, artefacts: Artefacts) -> list[Dialect]:
         links=links_to(artefacts, config.api.public_url, config.api.link_lifetime_s) if config.api.public_url else None,
         vault=services.settings.vault,
     )
-    services.at_start.append(outward.start)
+    services.before_restore.append(outward.start)
     services.at_stop.append(outward.close)
     return outward.dialects()
 

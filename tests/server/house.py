@@ -248,7 +248,7 @@ async def open_house(
     )
     app.setdefault("opened", opened_by(services.config))
     application = make_app(dialects_of(services), tokens=Authenticator(book), why_not_ready=lambda: None, **app)
-    for begin in services.at_start:
+    for begin in (*services.before_restore, *services.at_start):
         await begin()
     try:
         async with TestClient(TestServer(application)) as client:

@@ -8,11 +8,12 @@ import hmac
 import ipaddress
 import json
 import re
+import sqlite3
 import ssl
 import time
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,6 +26,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from server.app import Server
 from server.delivery import webhook as module
 from server.delivery.endpoints import Endpoints, checked_url
 from server.delivery.forms import FORMS, MEETING_EVENTS
@@ -37,6 +39,7 @@ from signalling import EVENT_KINDS, SummaryReady, TranscriptReady, uuid_of_peer,
 
 from .delivery.desk import until
 from .house import House, open_house
+from .test_app import ask, settings
 
 DOCS = Path(__file__).parents[2] / "docs" / "webhooks.md"
 
@@ -413,6 +416,30 @@ async def test_what_waits_for_a_removed_webhook_is_given_up(office: House, recei
     await office.delete(f"/webhooks/{hook['id']}", token="admin")
     letters = await dead_letters(office)
     assert letters[0]["error"] == "the webhook was removed" or letters[0]["attempts"] >= 1
+
+
+async def test_issue_12_calls_that_a_crash_interrupted_are_told_at_the_next_start(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    config = settings(database={"data_dir": str(tmp_path)}, webhooks={"allow_private": True})
+    server = Server(config)
+    await server.start()
+    try:
+        status, _ = await ask(server, "POST", "/webhooks", {"url": receiver.url, "kinds": ["session.ended"]})
+        assert status == 201
+        assert server.parts is not None
+        server.parts.registry.create(tenant="default/default", made_by="pbx", host="alice")
+    finally:
+        await server.stop()
+    with closing(sqlite3.connect(tmp_path / "ringway.db")) as database:
+        database.execute("UPDATE sessions SET kind = 'call'")  # without a call it would just go on
+        database.commit()
+    await server.start()
+    try:
+        await until(lambda: receiver.got)
+    finally:
+        await server.stop()
+    assert [got.body["data"]["cause"] for got in receiver.got] == ["interrupted"]
 
 
 # Forms.
