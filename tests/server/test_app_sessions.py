@@ -19,6 +19,13 @@ from .house import TENANT, House, open_house
 NOWHERE = "0b0e6a38-8d0e-4a8f-9d6e-6f3a4ff1a111"
 
 
+@pytest.fixture
+async def house(tmp_path: Path, database_url: str) -> AsyncIterator[House]:
+    """A house on each kind of database."""
+    async for house in open_house(tmp_path, database_url=database_url):
+        yield house
+
+
 def is_error(answer: Sequence[Any], status: int, code: str) -> bool:
     return bool(answer[0] == status and answer[1].keys() == {"message", "error"} and answer[1]["error"] == code)
 

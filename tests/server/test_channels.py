@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -13,9 +14,16 @@ import pytest
 from server.store.records import SESSION_COLUMNS, session_record
 from signalling import Channel, Session, short_of_session, uuid_of_channel, uuid_of_session
 
-from .house import OTHER_TENANT, TENANT, House
+from .house import OTHER_TENANT, TENANT, House, open_house
 
 NOWHERE = "0b0e6a38-8d0e-4a8f-9d6e-6f3a4ff1a111"
+
+
+@pytest.fixture
+async def house(tmp_path: Path, database_url: str) -> AsyncIterator[House]:
+    """A house on each kind of database."""
+    async for house in open_house(tmp_path, database_url=database_url):
+        yield house
 
 
 def channel(house: House, name: str = "Board", *, owner: str | None = "alice", **more: Any) -> Channel:
