@@ -256,7 +256,10 @@ def call_values(session: Session, index: int) -> tuple[Any, ...]:
 
 def session_record(session: Session) -> SessionRecord:
     """A live or retained session as it is now, with the roles in it."""
-    roles: dict[str, Role] = {} if session.channel is None else dict(session.channel.roles)
+    channel = session.channel
+    roles: dict[str, Role] = {} if channel is None else dict(channel.roles)
+    if channel is not None and channel.owner is not None:
+        roles[channel.owner] = "host"
     for participant in session.participants:
         role = session.role_of(participant.user)
         if role is not None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
+import subprocess
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -245,6 +247,44 @@ async def test_4_sqlite_on_a_full_disk_loses_nothing(tmp_path: Path) -> None:
         await refuses_to_answer(desk)
         end()
         set_pragma(desk, "max_page_count=1000000")
+        after = await live_through(desk, 10)
+        await desk.all_written()
+
+        await desk.check(*before, *during, *after)
+        assert desk.writer.counts()["store_rows_lost"] == 0
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 48 MB. Needs root."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", place], check=False, capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("may not mount a file system")
+    yield place
+    subprocess.run(["umount", "--lazy", place], check=True)
+
+
+async def test_4_a_disk_that_is_full_for_the_spool_too_loses_nothing(small_disk: Path) -> None:
+    async with open_desk(f"sqlite:///{small_disk}/r.db", small_disk) as desk:
+        before = await live_through(desk, 10)
+        await desk.writer.settled()
+        filler = os.open(small_disk / "filler", os.O_WRONLY | os.O_CREAT)
+        size = 64 * 1024
+        while size:
+            try:
+                os.write(filler, bytes(size))
+            except OSError:
+                size //= 2
+        os.close(filler)
+        during = await live_through(desk, 400)
+        await desk.until(lambda: not desk.writer.up)
+        # What was taken beforehand is enough for the spool.
+        assert desk.writer.counts()["store_rows_in_memory"] == 0
+        (small_disk / "filler").unlink()
         after = await live_through(desk, 10)
         await desk.all_written()
 
