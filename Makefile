@@ -22,7 +22,7 @@ RUN_STAMP := $(VENV)/.installed-run$(call sum,requirements/base.txt requirements
 DEV_STAMP := $(VENV)/.installed-dev$(call sum,requirements/dev.txt)
 
 .NOTPARALLEL:
-.PHONY: help run test tools lint types unit interop format bench fuzz requirements clean
+.PHONY: help run test tools lint types unit interop format bench fuzz vendor requirements clean
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -67,6 +67,13 @@ bench: $(DEV_STAMP)
 ## make fuzz [ARGS=...]  feed mutated messages to the parser
 fuzz: $(DEV_STAMP)
 	$(BIN)/python -m tests.fuzz.run $(or $(ARGS),--count 100000)
+
+## make vendor           bundle JsSIP for the phone page anew (needs npm)
+vendor:
+	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	cp vendor/jssip/* "$$folder"; \
+	(cd "$$folder" && npm ci --ignore-scripts --no-audit --no-fund --silent && node build.mjs jssip.js); \
+	cp "$$folder/jssip.js" server/console/phone/jssip.js
 
 ## make requirements     pin the dependencies anew (needs uv)
 COMPILE = uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
