@@ -173,11 +173,14 @@ def _channel(row: Any, roles: dict[str, Role]) -> Channel:
 # Registrations, which only sip understands.
 
 
-async def stored_registrations(database: Database, now: float) -> list[dict[str, Any]]:
-    """The bodies of those that hold at `now`, seconds since the epoch."""
-    query = select(registrations.c.body).where(registrations.c.expires_at > now * 1000)
+async def stored_registrations(database: Database, rows: Rows, now: float) -> list[dict[str, Any]]:
+    """The bodies of those that hold at `now`, seconds since the epoch; the others are deleted."""
     async with database.connect() as connection:
-        return [json.loads(row.body) for row in await connection.execute(query)]
+        found = (await connection.execute(select(registrations))).all()
+    for row in found:
+        if row.expires_at <= now * 1000:
+            rows.write("registrations", {"aor": row.aor, "key": row.key}, "delete")
+    return [json.loads(row.body) for row in found if row.expires_at > now * 1000]
 
 
 # Sessions.

@@ -94,7 +94,7 @@ class Store:
     async def registrations(self) -> list[dict[str, Any]]:
         """The bodies of those that have not expired. StartError when the database is gone."""
         with _as_start_error():
-            return await restore.stored_registrations(self.database, time.time())
+            return await restore.stored_registrations(self.database, self.writer, time.time())
 
     async def _restore(self, registry: Registry, began: float) -> None:
         await self.writer.caught_up()
