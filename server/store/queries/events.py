@@ -90,13 +90,16 @@ async def newest_event(database: Database) -> int:
 
 def _place(wanted: Wanted, after: int, upto: int | None) -> list[ColumnElement[bool]]:
     """What an index answers."""
-    place = [events.c.tenant == wanted.tenant, events.c.position > after]
+    place = [events.c.position > after]
+    of_tenant = events.c.tenant.concat("") == wanted.tenant  # which the index of tenants does not know: it is longer
     if upto is not None:
         place.append(events.c.position <= upto)
     if wanted.session is not None:
-        place.append(events.c.session_id == int(wanted.session))
+        place += [events.c.session_id == int(wanted.session), of_tenant]
     elif wanted.channel is not None:
-        place.append(events.c.channel_id == wanted.channel)
+        place += [events.c.channel_id == wanted.channel, of_tenant]
+    else:
+        place.append(events.c.tenant == wanted.tenant)
     return place
 
 
