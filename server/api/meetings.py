@@ -71,7 +71,7 @@ class MeetingsApi:
         summary="Create a meeting",
         tag=TAG,
         permission="realtimekit.meeting.create",
-        errors=(400, 404, 413, 503),
+        errors=(400, 404, 413, 429, 503),
         status=201,
     )
     async def create_meeting(self, call: Call, body: CreateMeeting) -> MeetingAnswer:
@@ -89,7 +89,7 @@ class MeetingsApi:
         summary="Fetch all meetings for an App",
         tag=TAG,
         permission="realtimekit.meeting.list",
-        errors=(400, 404),
+        errors=(400, 404, 429),
     )
     async def list_meetings(self, call: Call, query: MeetingQuery) -> MeetingsAnswer:
         """Those that the token has a role in, newest first."""
@@ -115,7 +115,7 @@ class MeetingsApi:
         summary="Fetch a meeting for an App",
         tag=TAG,
         permission="realtimekit.meeting.get",
-        errors=(400, 404),
+        errors=(400, 404, 429),
     )
     async def get_meeting(self, call: Call) -> MeetingAnswer:
         """One meeting, also that of a session of another dialect that has no room of its own."""
@@ -128,7 +128,7 @@ class MeetingsApi:
         summary="Add a participant",
         tag=TAG,
         permission="realtimekit.meeting.join",
-        errors=(400, 403, 404, 409, 413, 503),
+        errors=(400, 403, 404, 409, 413, 429, 503),
         status=201,
     )
     async def add_participant(self, call: Call, body: AddParticipant) -> AddedAnswer:
@@ -171,7 +171,7 @@ class MeetingsApi:
         summary="Delete a participant",
         tag=TAG,
         permission="realtimekit.meeting.leave",
-        errors=(400, 403, 404, 409),
+        errors=(400, 403, 404, 409, 429),
     )
     async def remove_participant(self, call: Call) -> RemovedAnswer:
         """Ends the stay, and the legs of that user alone. A host removes anybody, anybody else only itself."""
@@ -197,7 +197,7 @@ class MeetingsApi:
         summary="Fetch details of the active session of a meeting",
         tag=TAG,
         permission="realtimekit.meeting.active-session",
-        errors=(400, 404),
+        errors=(400, 404, 429),
     )
     async def get_active_session(self, call: Call) -> SessionAnswer:
         """The present sitting; 404 while there is none."""
@@ -211,7 +211,7 @@ class MeetingsApi:
         summary="Kick participants from an active session",
         tag=TAG,
         permission="realtimekit.meeting.kick",
-        errors=(400, 404, 413),
+        errors=(400, 404, 409, 413, 429),
     )
     async def kick(self, call: Call, body: Kick) -> KickedAnswer:
         """Ends the stays of those named; 404 when none of them takes part."""
@@ -243,7 +243,7 @@ class MeetingsApi:
         summary="Kick all participants",
         tag=TAG,
         permission="realtimekit.meeting.kick",
-        errors=(400, 404, 409),
+        errors=(400, 404, 409, 429),
     )
     async def kick_all(self, call: Call) -> KickedAllAnswer:
         """Ends the session and hangs up every leg of it."""

@@ -108,7 +108,7 @@ class RealtimeKitApi:
         summary="Fetch all sessions of an App",
         tag=TAG,
         permission="realtimekit.session.list",
-        errors=(400, 404, 503),
+        errors=(400, 404, 429, 503),
     )
     async def list_sessions(self, call: Call, query: SessionQuery) -> SessionsAnswer:
         """Those that the token may see: all with a role in the whole app, else those its user has to do with."""
@@ -133,7 +133,7 @@ class RealtimeKitApi:
         summary="Fetch details of a session",
         tag=TAG,
         permission="realtimekit.session.get",
-        errors=(400, 404, 503),
+        errors=(400, 404, 429, 503),
     )
     async def get_session(self, call: Call, query: DetailsQuery) -> SessionAnswer:
         """One session, live or ended, by any form of its id."""
@@ -153,7 +153,7 @@ class RealtimeKitApi:
         summary="Fetch participants list of a session",
         tag=TAG,
         permission="realtimekit.session.participants",
-        errors=(400, 404, 503),
+        errors=(400, 404, 429, 503),
     )
     async def list_participants(self, call: Call, query: ParticipantQuery) -> ParticipantsAnswer:
         """Each stay is a participant of its own: who left and came back is there twice."""
@@ -194,7 +194,7 @@ class RealtimeKitApi:
         summary="Fetch details of a participant",
         tag=TAG,
         permission="realtimekit.session.participant",
-        errors=(400, 404, 503),
+        errors=(400, 404, 429, 503),
     )
     async def get_participant(self, call: Call, query: EventsQuery) -> ParticipantAnswer:
         """One stay."""
@@ -213,7 +213,7 @@ class RealtimeKitApi:
         summary="Fetch all chat messages of a session",
         tag=TAG,
         permission="realtimekit.session.chat",
-        errors=(400, 404, 503),
+        errors=(400, 404, 429, 503),
     )
     async def get_chat(self, call: Call) -> ChatAnswer:
         """A link to a CSV file, which has but its header when nobody wrote anything."""
@@ -227,7 +227,7 @@ class RealtimeKitApi:
         summary="Fetch the complete transcript for a session",
         tag=TAG,
         permission="realtimekit.session.transcript",
-        errors=(400, 404, 503),
+        errors=(400, 404, 429, 503),
     )
     async def get_transcript(self, call: Call, query: TranscriptQuery) -> TranscriptAnswer:
         """A link to the transcript; 404 when there is none."""
@@ -249,7 +249,7 @@ class RealtimeKitApi:
         summary="Store a transcript of a session",
         tag=TAG,
         permission="realtimekit.session.transcribe",
-        errors=(400, 404, 413, 503),
+        errors=(400, 404, 413, 429, 503),
     )
     async def store_transcript(self, call: Call, query: StoreQuery, body: Spoken) -> StoredAnswer:
         """Ours: what speech recognition made of the session, in the form of the JSON file; a summary goes with it."""
@@ -257,15 +257,14 @@ class RealtimeKitApi:
         stays = len(await self._history.participants(record.id))
         sentences = []
         for place, spoken in enumerate(body.root):
-            if spoken.endTime < spoken.startTime:
-                raise bad_request(f"{place}.endTime: before startTime")
             index = None
             if spoken.peerData.id:
                 peer = peer_of(spoken.peerData.id)
                 if peer is None or peer[0] != record.id or peer[1] >= stays:
-                    raise bad_request(f"{place}.peerData.id: no participant of this session")
+                    raise ApiError(404, "UNKNOWN_PARTICIPANT", f"{place}.peerData.id: no participant of this session")
                 index = peer[1]
-            sentences.append(StoredSentence(place, spoken.startTime, spoken.endTime, index, spoken.sentence))
+            end = max(spoken.startTime, spoken.endTime)
+            sentences.append(StoredSentence(place, spoken.startTime, end, index, spoken.sentence))
         total = await self._artefacts.store_transcript(record.id, sentences, append=query.append)
         return StoredAnswer(data=StoredData(sessionId=uuid_of_session(record.id), sentences=total))
 
@@ -275,7 +274,7 @@ class RealtimeKitApi:
         summary="Fetch summary of transcripts for a session",
         tag=TAG,
         permission="realtimekit.session.summary",
-        errors=(400, 404, 503),
+        errors=(400, 404, 429, 503),
     )
     async def get_summary(self, call: Call) -> SummaryAnswer:
         """A link to the summary, in Markdown; 404 until there is one."""
@@ -297,7 +296,7 @@ class RealtimeKitApi:
         summary="Generate summary of Transcripts for the session",
         tag=TAG,
         permission="realtimekit.session.summarise",
-        errors=(400, 404, 409, 503),
+        errors=(400, 404, 409, 429, 503),
     )
     async def make_summary(self, call: Call) -> JobAnswer:
         """Answers at once; while the summary is made, and once it is, another request means the same one."""
@@ -311,7 +310,7 @@ class RealtimeKitApi:
         summary="Fetch details of peer",
         tag=TAG,
         permission="realtimekit.peer-report",
-        errors=(400, 404, 503),
+        errors=(400, 404, 429, 503),
     )
     async def get_peer(self, call: Call, query: PeerQuery) -> PeerAnswer:
         """A participant with how its call was; addresses are told to hosts alone."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel
 
 from ..fields import Printable
 from .openapi import Body
@@ -15,23 +16,28 @@ MAX_PAGE = 1000  # items a page
 DEFAULT_PAGE = 20
 MAX_SEARCH = 256  # characters
 MAX_NAMED = 100  # participants that a filter names
+MAX_NAMES = 640  # characters of their names; the first line of a request has at most 8190 bytes
 MAX_OFFSET = 2**31  # items; no list is as long
-MAX_SENTENCES = 5000  # of a transcript, in one request
+MAX_SENTENCES = 500  # of a transcript, in one request; a body has at most 64 KiB
+MAX_KICKED = 200  # by one request
 MAX_SENTENCE = 4000  # characters
 MAX_TRANSCRIPT_MS = 31 * 24 * 3600 * 1000  # no session is as long
 
 Iso = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 
 
-def _list_of_filters(text: str) -> str:
-    names = text.split(",")
-    unknown = [name for name in names if name not in PEER_FILTERS]
-    if unknown:
-        raise ValueError(f"filters are {', '.join(PEER_FILTERS)}, joined by commas")
-    return text
+def _written(value: object) -> object:
+    """Instants are written as text: a bare number is none."""
+    if isinstance(value, str) and not _INSTANT.match(value):
+        raise ValueError("an instant as in 2023-02-01T10:51:08.039Z")
+    return value
 
+
+_INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}")
+Instant = Annotated[datetime, BeforeValidator(_written)]
 
 PEER_FILTERS = ("device_info", "ip_information", "precall_network_information", "events", "quality_stats")
+_FILTER = f"({'|'.join(PEER_FILTERS)})"
 
 
 class SortOrder(StrEnum):
@@ -65,12 +71,12 @@ class SessionQuery(Paged):
 
     sort_by: Literal["minutesConsumed", "createdAt"] = "createdAt"
     sort_order: SortOrder = SortOrder.DESC
-    start_time: Annotated[datetime | None, Field(description="Made at this instant or later (E20).")] = None
-    end_time: Annotated[datetime | None, Field(description="Made at this instant or earlier (E20).")] = None
+    start_time: Annotated[Instant | None, Field(description="Made at this instant or later (E20).")] = None
+    end_time: Annotated[Instant | None, Field(description="Made at this instant or earlier (E20).")] = None
     participants: Annotated[
         str | None,
         Field(
-            max_length=MAX_NAMED * 64,
+            max_length=MAX_NAMES,
             description="Participant ids, custom ids or user ids, joined by commas: any of them took part (E21).",
         ),
     ] = None
@@ -115,8 +121,11 @@ class PeerQuery(BaseModel):
     include_peer_events: bool = True
     filters: Annotated[
         str | None,
-        AfterValidator(_list_of_filters),
-        Field(max_length=128, description=f"Parts of the report, joined by commas: {', '.join(PEER_FILTERS)}."),
+        Field(
+            max_length=128,
+            pattern=f"^{_FILTER}(,{_FILTER})*$",
+            description=f"Parts of the report, joined by commas: {', '.join(PEER_FILTERS)}.",
+        ),
     ] = None
 
 
@@ -136,8 +145,8 @@ class MeetingQuery(Paged):
     """Which meetings."""
 
     search: Annotated[str | None, Field(max_length=MAX_SEARCH, description="A part of the title, or the id.")] = None
-    start_time: Annotated[datetime | None, Field(description="Made at this instant or later.")] = None
-    end_time: Annotated[datetime | None, Field(description="Made at this instant or earlier.")] = None
+    start_time: Annotated[Instant | None, Field(description="Made at this instant or later.")] = None
+    end_time: Annotated[Instant | None, Field(description="Made at this instant or earlier.")] = None
 
 
 # What is sent to us.
@@ -164,8 +173,8 @@ class AddParticipant(Body):
 class Kick(Body):
     """Who has to leave."""
 
-    participant_ids: Annotated[list[Annotated[str, Field(max_length=128)]], Field(max_length=1000)] = []
-    custom_participant_ids: Annotated[list[Annotated[str, Field(max_length=128)]], Field(max_length=1000)] = []
+    participant_ids: Annotated[list[Annotated[str, Field(max_length=128)]], Field(max_length=MAX_KICKED)] = []
+    custom_participant_ids: Annotated[list[Annotated[str, Field(max_length=128)]], Field(max_length=MAX_KICKED)] = []
 
 
 class SpokenBy(Body):
@@ -178,7 +187,7 @@ class SpokenSentence(Body):
     """A sentence, as the transcript's JSON file has it; times in ms since the session began."""
 
     startTime: Annotated[int, Field(ge=0, le=MAX_TRANSCRIPT_MS)]
-    endTime: Annotated[int, Field(ge=0, le=MAX_TRANSCRIPT_MS)]
+    endTime: Annotated[int, Field(ge=0, le=MAX_TRANSCRIPT_MS, description="Before startTime, it counts as the same.")]
     sentence: Annotated[str, Field(min_length=1, max_length=MAX_SENTENCE)]
     peerData: SpokenBy = SpokenBy()
 

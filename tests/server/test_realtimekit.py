@@ -106,9 +106,6 @@ async def test_e1_every_parameter_of_the_list_is_taken(house: House) -> None:
 )  # fmt: skip
 async def test_e1_a_wrong_parameter_is_refused(house: House, query: str) -> None:
     status, body = await house.get(f"{SESSIONS}{query}", token="admin")
-    if query == "?end_time=25":  # seconds since the epoch, which pydantic reads as well
-        assert status == 200
-        return
     assert status == 400
     assert body["success"] is False
     assert body["errors"][0]["message"].startswith("BAD_REQUEST: ")
@@ -367,18 +364,18 @@ async def test_e10_a_wrong_transcript_is_refused(house: House) -> None:
         [],
         {},
         [{**good, "endTime": -1}],
-        [{**good, "startTime": 6}],
         [{**good, "startTime": "0"}],
         [{**good, "sentence": ""}],
         [{**good, "sentence": "a\0b"}],
-        [{**good, "peerData": {"id": peer(other)}}],
-        [{**good, "peerData": {"id": peer(session, 9)}}],
-        [good] * 5001,
+        [good] * 501,
     ]
     for wrong in wrongs:
         status, body = await house.post(path, wrong, token="admin")
         assert status in (400, 413), wrong
         assert body["success"] is False
+    for stranger in (peer(other), peer(session, 9), "alice"):
+        status, body = await house.post(path, [{**good, "peerData": {"id": stranger}}], token="admin")
+        assert (status, body["success"]) == (404, False)
     assert (await house.get(path))[0] == 404
     assert (await house.post(path, [good], token="bob"))[0] == 403
 
