@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import structlog
 from sqlalchemy.exc import DBAPIError
 
-from signalling import Registry
+from signalling import Happening, Registry, SessionEnded
 
 from ..errors import StartError
 from ..sections import Database as DatabaseSection
@@ -21,13 +22,42 @@ from ..settings import Settings
 from ..tokens import TokenBook
 from . import access, restore
 from .database import MEMORY, Database
-from .writer import StoreUnavailable, Writer
+from .writer import StoreUnavailable, Write, Writer
 
 log = structlog.get_logger("server.store")
 
 RESTORE_S = 1.5  # that listening waits for what was live; a long spool is brought into the database meanwhile
+ENDED_IN_MEMORY = 10_000  # ended sessions of a database in memory, some 5 KB each; a lookup of others finds nothing
+OF_A_SESSION = (
+    "participants",
+    "calls",
+    "events",
+    "chat_messages",
+    "invitations",
+    "recordings",
+    "transcripts",
+    "summaries",
+    "app_session_sessions",
+)
 SPOOL = "spool"
 DATABASE_FILE = "ringway.db"
+
+
+class Bound:
+    """Makes a database in memory forget the sessions that ended first (G9): for `Writer.before_commit`."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._ended: deque[int] = deque()
+
+    def __call__(self, happenings: Sequence[Happening]) -> Iterator[Write]:
+        """Deletions of all that is too many."""
+        self._ended.extend(int(happening.session.id) for happening in happenings if happening.kind is SessionEnded)
+        while len(self._ended) > self._limit:
+            session_id = self._ended.popleft()
+            yield Write("sessions", {"id": session_id}, "delete")
+            for table in OF_A_SESSION:
+                yield Write(table, {"session_id": session_id}, "delete")
 
 
 class Store:
@@ -52,6 +82,8 @@ class Store:
         except OSError as error:
             await database.close()
             raise StartError(f"cannot spool to {error.filename}: {error.strerror}") from error
+        if database.in_memory:
+            writer.before_commit.append(Bound(ENDED_IN_MEMORY))
         await writer.start()
         return cls(database, writer, data)
 
