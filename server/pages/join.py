@@ -53,7 +53,7 @@ class JoinPage:
         return Dialect(TAG, "What an invitation's link leads to.", operations_of(self), plain_error, PlainError)
 
     @operation(
-        "GET", "/join/join.css", summary="Style of the page", tag=TAG, permission="join.page", media_type="text/css"
+        "GET", "/pages/join.css", summary="Style of the page", tag=TAG, permission="join.page", media_type="text/css"
     )
     async def style(self, call: Call) -> Raw:
         """The same for every invitation."""
@@ -150,7 +150,7 @@ def _page(title: str, content: str, *, status: int | None = None) -> Raw:
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
-<link rel="stylesheet" href="/join/join.css">
+<link rel="stylesheet" href="/pages/join.css">
 </head>
 <body>
 <main>
