@@ -148,6 +148,7 @@ def banner(server: Server, token: str | None) -> str:
         "",
         f"  REST API    {base}/api/sessions",
         f"  API pages   {base}/docs",
+        f"  Phone page  {base}/phone",
         f"  SIP         {sip} (domain {server.domain})",
     ]
     if token is not None:

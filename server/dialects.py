@@ -26,6 +26,7 @@ from .delivery.outbox import Outbox
 from .invitations import Inviting
 from .outward import Outward, links_to
 from .pages.join import JoinPage
+from .pages.phone import PhonePage, demo_of
 from .sections import Config
 from .settings import Settings
 from .store.app_sessions import AppSessions, LogLimits
@@ -89,6 +90,7 @@ def dialects_of(services: Services) -> list[Dialect]:
         AdminPeople(registry.people, services.tokens).dialect(),
         *_invitations(services),
         *_outward(services, artefacts),
+        PhonePage(demo_of(services.config)).dialect(),
         DebugApi(services.counts).dialect(),
     ]
     services.at_start.append(services.outbox.start)

@@ -1,0 +1,145 @@
+"""The softphone of the browser at `/phone`: files that are served as they are, and what the page must know of us."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from collections.abc import Iterable, Mapping
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+
+from pydantic import BaseModel, Field
+
+from ..api.health import PlainError, plain_error
+from ..api.openapi import Call, Dialect, Raw, operation, operations_of
+from ..config import DEV_TENANT
+from ..errors import ApiError
+from ..sections import Config
+
+TAG = "Phone page"
+FOLDER = Path(__file__).parent.parent / "console" / "phone"
+PAGE = "index.html"
+KINDS = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::[0-9]{1,5})?")
+
+
+class DemoExtension(BaseModel):
+    """An extension that everybody may try."""
+
+    number: str
+    password: str
+
+
+class PhoneSettings(BaseModel):
+    """What the page asks before anybody has logged in."""
+
+    demo: list[DemoExtension] = Field(description="Of `ringway dev`, whose passwords are no secret; else empty.")
+    services: dict[str, str] = Field(description="Number -> `echo` or `tone`, where there are demo extensions.")
+
+
+def demo_of(config: Config) -> PhoneSettings:
+    """What `ringway dev` shows. Passwords that are none of its well-known ones are never shown, whatever the tenant."""
+    demo = [
+        DemoExtension(number=extension.number, password=known)
+        for extension in config.extensions
+        if (known := f"ringway-{extension.number}") == extension.password.get_secret_value()
+    ]
+    if not demo or config.server.account != DEV_TENANT:
+        return PhoneSettings(demo=[], services={})
+    return PhoneSettings(demo=demo, services=dict(config.services))
+
+
+class PhonePage:
+    """Serves the page. Whoever uses it logs in by SIP, so the files are open to all."""
+
+    def __init__(self, settings: PhoneSettings) -> None:
+        self._settings = settings
+
+    def dialect(self) -> Dialect:
+        """The routes of the page."""
+        return Dialect(TAG, "A softphone for browsers.", operations_of(self), plain_error, PlainError)
+
+    @operation("GET", "/phone", summary="Softphone page", tag=TAG, permission="phone.page", media_type="text/html")
+    async def page(self, call: Call) -> Raw:
+        """Registers and calls by SIP over WebSocket at `/sip`."""
+        return _answer(call, PAGE)
+
+    @operation("GET", "/phone/settings", summary="What the softphone page shows", tag=TAG, permission="phone.page")
+    async def settings(self, call: Call) -> PhoneSettings:
+        """Demo extensions of a server started by `ringway dev`."""
+        return self._settings
+
+    @operation(
+        "GET",
+        "/phone/{file}",
+        summary="File of the softphone page",
+        tag=TAG,
+        permission="phone.page",
+        errors=(404,),
+        media_type="text/javascript",
+    )
+    async def file(self, call: Call) -> Raw:
+        """Scripts, style and icon."""
+        return _answer(call, call.path["file"])
+
+
+def _answer(call: Call, name: str) -> Raw:
+    """A file, compressed where that is understood; 304 when the browser has it already. ApiError 404."""
+    file = _files().get(name)
+    if file is None:
+        raise ApiError(404, "NOT_FOUND", "there is no such file")
+    plain, packed, kind, tag = file
+    headers = {
+        "Cache-Control": "no-cache",  # may be kept, but is asked for again: all files are of one version
+        "ETag": tag,
+        "Vary": "Accept-Encoding",
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "no-referrer",
+    }
+    if name == PAGE:
+        headers["Content-Security-Policy"] = policy(call.headers.get("Host", ""))
+        headers["Permissions-Policy"] = "microphone=(self), speaker-selection=(self), camera=(), geolocation=()"
+    if tag in call.headers.get("If-None-Match", ""):
+        return Raw(b"", kind, headers, 304)
+    if "gzip" in call.headers.get("Accept-Encoding", ""):
+        return Raw(packed, kind, {**headers, "Content-Encoding": "gzip"})
+    return Raw(plain, kind, headers)
+
+
+def policy(host: str) -> str:
+    """Nothing but our own files and our own socket; `host` is named since older browsers take 'self' for HTTP alone."""
+    sockets = f" ws://{host} wss://{host}" if HOST.fullmatch(host) else ""
+    return _policy({"connect-src": f"'self'{sockets}"})
+
+
+def _policy(more: Mapping[str, str]) -> str:
+    parts = {
+        "default-src": "'self'",
+        **more,
+        "object-src": "'none'",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+        "frame-ancestors": "'none'",
+    }
+    return "; ".join(f"{name} {value}" for name, value in parts.items())
+
+
+@cache
+def _files() -> dict[str, tuple[bytes, bytes, str, str]]:
+    """Name -> as it is, compressed, its kind, its ETag."""
+    return {path.name: _read(path) for path in _served(FOLDER.iterdir())}
+
+
+def _served(paths: Iterable[Path]) -> list[Path]:
+    return [path for path in paths if path.suffix in KINDS]
+
+
+def _read(path: Path) -> tuple[bytes, bytes, str, str]:
+    data = path.read_bytes()
+    return data, gzip.compress(data, mtime=0), KINDS[path.suffix], f'"{sha256(data).hexdigest()[:20]}"'
