@@ -111,6 +111,13 @@ sessions = Table(
     Index("ix_sessions_host", "tenant", "host", "updated_at", "id"),
     Index("ix_sessions_owner", "tenant", "owner", "id"),
     Index(
+        "ix_sessions_parent",
+        "parent_id",
+        "id",
+        sqlite_where=text("parent_id IS NOT NULL"),
+        postgresql_where=text("parent_id IS NOT NULL"),
+    ),
+    Index(
         "ix_sessions_recorded",
         "tenant",
         "had_recording",

@@ -97,7 +97,7 @@ async def find_sessions(
 
 async def breakout_sessions(connection: AsyncConnection, tenant: str, parent_id: str) -> list[SessionRecord]:
     """The sessions that `parent_id` was split into, oldest first."""
-    query = select(*_RECORD).where(sessions.c.parent_id == parent_id, sessions.c.tenant == tenant)
+    query = select(*_RECORD).where(sessions.c.parent_id == parent_id, _hidden(sessions.c.tenant) == tenant)
     return [SessionRecord.from_row(row) for row in await connection.execute(query.order_by(sessions.c.id))]
 
 
@@ -109,7 +109,7 @@ async def stays_in_breakouts(
     query = (
         select(table.user_id, table.joined_at, table.left_at)
         .join(sessions, sessions.c.id == table.session_id)
-        .where(sessions.c.parent_id == parent_id, sessions.c.tenant == tenant)
+        .where(sessions.c.parent_id == parent_id, _hidden(sessions.c.tenant) == tenant)
     )
     return [(row.user_id, row.joined_at, row.left_at) for row in await connection.execute(query)]
 
