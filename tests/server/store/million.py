@@ -50,7 +50,7 @@ _OWN_CHANNEL = "printf('%08x-0000-8000-8000-%012x', id >> 31, id & 2147483647)"
 def fill(file: Path, count: int = 1_000_000) -> None:
     """Fill the migrated, empty database in `file`; it is left with statistics, as a server would have them."""
     connection = sqlite3.connect(file, isolation_level=None)
-    for pragma in ("synchronous=OFF", "cache_size=-400000", "temp_store=MEMORY", "journal_mode=MEMORY"):
+    for pragma in ("synchronous=OFF", "cache_size=-400000", "temp_store=MEMORY", "journal_mode=MEMORY", "threads=2"):
         connection.execute(f"PRAGMA {pragma}")
     # Rows first, then indexes over all of them: a tenth of the time.
     later = connection.execute(
@@ -74,10 +74,23 @@ def fill(file: Path, count: int = 1_000_000) -> None:
 
 
 def _rows(count: int) -> list[str]:
+    return [
+        _sessions(count),
+        _PARTICIPANTS,
+        _CALLS,
+        _USERS,
+        _CHANNELS,
+        _ROLES,
+        _INVITATIONS,
+        _APPS,
+        *_LINKS,
+        _events(count),
+    ]
+
+
+def _sessions(count: int) -> str:
     step = SPAN_MS // count
-    small = "(created_at % 1000000007)"  # products of larger numbers would no longer be whole
-    others = _USER.format(_chance("(s.created_at % 1000000007 + n.j)", 8))
-    sessions = f"""
+    return f"""
         WITH RECURSIVE numbers(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM numbers WHERE i + 1 < {count}),
         made AS (SELECT i, {FROM_MS} + i * {step} AS at, ({FROM_MS} + i * {step}) * 1048576 + i % 1048576 AS id,
             {_KIND} AS made_by, {_CHANNEL} AS channel, {_chance("i", 3)} AS chance FROM numbers),
@@ -100,57 +113,63 @@ def _rows(count: int) -> list[str]:
             CASE WHEN live THEN people ELSE 0 END, people, CASE WHEN live THEN 0 ELSE people * lasted END,
             chance % 40 = 0, 'app-' || (chance % 5), CASE made_by WHEN 'pbx' THEN 'ticket ' || chance END
         FROM placed"""
-    participants = f"""
+
+
+_SMALL = "(created_at % 1000000007)"  # products of larger numbers would no longer be whole
+_OTHERS = _USER.format(_chance("(s.created_at % 1000000007 + n.j)", 8))
+_PARTICIPANTS = f"""
         INSERT INTO participants (session_id, idx, tenant, channel_id, user_id, user_number, handle, display_name,
             custom_id, role, joined_at, left_at, updated_at)
         SELECT id, j, tenant, channel_id, who, CAST(substr(who, 6) AS INTEGER) + 1, who, 'Person ' || substr(who, 6),
             CASE WHEN id % 3 = 0 THEN 'cust-' || substr(who, 6) END,
             CASE j WHEN 0 THEN 'host' ELSE 'member' END, created_at + j * 500, ended_at, updated_at
-        FROM (SELECT s.*, n.j, CASE n.j WHEN 0 THEN s.host ELSE {others} END AS who
+        FROM (SELECT s.*, n.j, CASE n.j WHEN 0 THEN s.host ELSE {_OTHERS} END AS who
               FROM sessions s JOIN (SELECT 0 AS j UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3
                   UNION ALL SELECT 4 UNION ALL SELECT 5) n ON n.j < s.participants_count)"""
-    calls = """
+_CALLS = """
         INSERT INTO calls (session_id, idx, tenant, caller, callee, trunk, started_at, answered_at, ended_at,
             talking_ms, sip_status, user_data)
         SELECT id, 0, tenant, host, '+4930' || (id % 9999999), 'carrier', started_at, started_at + 4000, ended_at,
             participant_ms / 2, 200, user_data FROM sessions WHERE made_by = 'pbx'"""
-    users = f"""
+_USERS = f"""
         WITH RECURSIVE numbers(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM numbers WHERE i + 1 < {USERS})
         INSERT INTO users (tenant, id, number, handle, created_at)
         SELECT '{TENANT}', 'user-' || i, i + 1, 'user-' || i, {FROM_MS} FROM numbers"""
-    channels = """
+_CHANNELS = """
         INSERT INTO channels (id, tenant, name, service_mode, owner, created_at)
         SELECT channel_id, min(tenant), min(channel_name), 'conference', min(host), min(created_at)
         FROM sessions WHERE made_by = 'channels' GROUP BY channel_id"""
-    roles = f"""
+_ROLES = f"""
         INSERT INTO channel_roles (channel_id, user_id, role)
         SELECT id, 'user-' || (rowid % 500), 'host' FROM channels UNION
         SELECT id, '{BUSY_USER}', 'host' FROM channels WHERE rowid % 20 = 0"""
-    invitations = f"""
+_INVITATIONS = f"""
         INSERT INTO invitations (id, session_id, tenant, inviter, person_id, email, status, created_at, expires_at,
             relationship_id)
         SELECT 'inv_' || s.id, s.id, s.tenant, s.host, p.user_id, NULL, 'ACCEPTED', s.created_at,
             s.created_at + 604800000, 'rel_' || (s.id % 30000)
         FROM sessions s JOIN participants p ON p.session_id = s.id AND p.idx = 1 WHERE s.made_by = 'invitations'
           AND {_chance("(s.created_at % 1000000007)", 11)} % 2"""
-    apps = f"""
+_APPS = f"""
         INSERT INTO app_sessions (id, tenant, client_id, url, started_at, created_at)
-        SELECT 'app_' || id, tenant, client_id, 'https://app.example/' || {_first_words(small, 9, _TOPIC)} || '/'
+        SELECT 'app_' || id, tenant, client_id, 'https://app.example/' || {_first_words(_SMALL, 9, _TOPIC)} || '/'
             || (id / 1048576 % 40000), created_at, created_at FROM sessions WHERE rowid % 5 = 1"""
-    app_links = (
-        """INSERT INTO app_session_sessions (app_session_id, session_id)
+_LINKS = (
+    """INSERT INTO app_session_sessions (app_session_id, session_id)
         SELECT id, CAST(substr(id, 5) AS INTEGER) FROM app_sessions""",
-        """INSERT INTO app_session_users (app_session_id, user_id)
+    """INSERT INTO app_session_users (app_session_id, user_id)
         SELECT a.id, s.host FROM app_sessions a JOIN sessions s ON s.id = CAST(substr(a.id, 5) AS INTEGER)""",
-        """INSERT INTO app_session_channels (app_session_id, channel_id)
+    """INSERT INTO app_session_channels (app_session_id, channel_id)
         SELECT a.id, s.channel_id FROM app_sessions a JOIN sessions s ON s.id = CAST(substr(a.id, 5) AS INTEGER)""",
-    )
+)
+
+
+def _events(count: int) -> str:
     newest = min(count, 100_000)
-    events = f"""
+    return f"""
         INSERT INTO events (position, session_id, tenant, channel_id, seq, kind, at, data)
         SELECT (s.id / 1048576) * 1000 + n.j * 10 + s.id % 10, s.id, s.tenant, s.channel_id, n.j,
             CASE n.j WHEN 1 THEN 'session.created' WHEN 2 THEN 'session.started' WHEN 3 THEN 'participant.joined'
               WHEN 4 THEN 'participant.joined' ELSE 'session.ended' END, s.created_at + n.j * 400, '{{}}'
         FROM (SELECT * FROM sessions ORDER BY id DESC LIMIT {newest}) s
           JOIN (SELECT 1 AS j UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5) n"""
-    return [sessions, participants, calls, users, channels, roles, invitations, apps, *app_links, events]
