@@ -151,7 +151,7 @@ PARAMETERS: dict[tuple[str, str], Value] = {
     ("", "name"): _always("1001"),
     ("", "account_id"): _always(ACCOUNT),
     ("", "app_id"): _always(APP),
-    ("/downloads", "file"): _always("chat.csv"),
+    ("", "file"): _always("chat.csv"),
     ("", "clientId"): _always("client-1"),
     ("", "appSession"): _made(
         "app session",

