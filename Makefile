@@ -71,7 +71,7 @@ fuzz: $(DEV_STAMP)
 ## make vendor           bundle JsSIP for the phone page anew (needs npm)
 vendor:
 	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
-	cp vendor/jssip/* "$$folder"; \
+	cp requirements/jssip/* "$$folder"; \
 	(cd "$$folder" && npm ci --ignore-scripts --no-audit --no-fund --silent && node build.mjs jssip.js); \
 	cp "$$folder/jssip.js" server/console/phone/jssip.js
 

@@ -113,9 +113,7 @@ class Binding:
     def flow_only(self) -> bool:
         """True if nothing but the open flow reaches it: outbound, a WebSocket, or a connection from behind a NAT."""
         return (
-            self.reg_id is not None
-            or self.flow.transport in ("WS", "WSS")
-            or _is_behind_nat(self.uri, self.received)
+            self.reg_id is not None or self.flow.transport in ("WS", "WSS") or _is_behind_nat(self.uri, self.received)
         )
 
 
