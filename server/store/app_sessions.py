@@ -111,6 +111,10 @@ class AppSessions:
         self._in_use: OrderedDict[str, AppSession] = OrderedDict()
         self._kept = 0
         self._reading_back = asyncio.Lock()
+        self._forgotten = 0
+        "How many were in memory and are not any more; what the last ones wrote may still be on its way."
+        self._arrived = 0
+        "Of how many of them the database has everything."
 
     def __len__(self) -> int:
         return len(self._in_use)
@@ -138,6 +142,8 @@ class AppSessions:
         key = _canonical(app_session_id)
         app = self._in_use.get(key)
         if app is None:
+            if await self._stored(key) is None:
+                raise _unknown()  # without waiting for others: ids that are made up must not hold up the real ones
             async with self._reading_back:
                 app = self._in_use.get(key) or await self._read_back(key)
         if app.tenant != tenant:
@@ -149,12 +155,7 @@ class AppSessions:
         """The one of that id, to be shown. UnknownAppSession, StoreUnavailable."""
         key = _canonical(app_session_id)
         app = self._in_use.get(key)
-        if app is not None:
-            row: AppSessionRow | None = app.row()
-        else:
-            await self._writer.settled()
-            async with reading(self._database) as connection:
-                row = await app_session(connection, key)
+        row = await self._stored(key) if app is None else app.row()
         if row is None or row.tenant != tenant:
             raise _unknown()
         return row
@@ -211,8 +212,21 @@ class AppSessions:
 
     # Memory.
 
+    async def _stored(self, key: str) -> AppSessionRow | None:
+        """What the database has of one that is not in memory."""
+        await self._let_arrive()
+        async with reading(self._database) as connection:
+            return await app_session(connection, key)
+
+    async def _let_arrive(self) -> None:
+        """Wait until the database has all that was written by those that are not in memory any more."""
+        forgotten = self._forgotten
+        if self._arrived < forgotten:
+            await self._writer.settled()
+            self._arrived = max(self._arrived, forgotten)
+
     async def _read_back(self, key: str) -> AppSession:
-        await self._writer.settled()
+        await self._let_arrive()
         async with reading(self._database) as connection:
             row = await app_session(connection, key)
             entries = [] if row is None else await log_entries(connection, key)
@@ -237,6 +251,7 @@ class AppSessions:
         while self._kept > self._max_kept and len(self._in_use) > 1:
             _, app = self._in_use.popitem(last=False)
             self._kept -= 1 + len(app.digests)
+            self._forgotten += 1
 
 
 def _canonical(app_session_id: str) -> str:

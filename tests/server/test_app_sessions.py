@@ -274,6 +274,7 @@ async def test_b13_of_many_at_once_one_wins_also_when_only_the_database_knows_it
     before = AppSessions(database, writer)
     app = before.register(TENANT, "web", "https://app.example/", 1)
     before.append(app, 5, "there", 0)
+    await writer.settled()
     after = AppSessions(database, writer)
 
     async def append(data: str, index: int) -> bool:
