@@ -31,5 +31,5 @@ const about = packages.map((name) => {
 });
 
 const rule = `\n\n${"-".repeat(100)}\n\n`;
-const head = `Built by \`make vendor\` from vendor/jssip; do not edit.\n\n${packages.join(", ")} as one ES module.`;
+const head = `Built by \`make vendor\` from requirements/jssip; do not edit.\n\n${packages.join(", ")} as one ES module.`;
 writeFileSync(process.argv[2], `/*!\n${[head, ...about].join(rule)}\n*/\n${result.outputFiles[0].text}`);

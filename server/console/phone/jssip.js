@@ -1,5 +1,5 @@
 /*!
-Built by `make vendor` from vendor/jssip; do not edit.
+Built by `make vendor` from requirements/jssip; do not edit.
 
 jssip, debug, events, ms, sdp-transform as one ES module.
 
