@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from operator import itemgetter
 from typing import Any, Literal, NamedTuple
 
@@ -28,33 +29,59 @@ Batch = list[Run]
 "What one transaction writes, in this order."
 
 
+GROUPS = (50, 10)
+"""Rows that one INSERT of SQLite takes. For each statement that it runs, sqlite3 gives up the interpreter and waits to
+get it back, which takes a while beside a busy loop."""
+
+
+class _Made(NamedTuple):
+    text: str
+    in_order: Callable[[tuple[Any, ...]], Any] | None
+    "Puts the values of a row into the order of the parameters; None when they are."
+    group: str
+    "The parameters of one row, as they stand in the text; empty when no more rows can be put beside it."
+
+
 class Statements:
     """Statements of one dialect for the driver's executemany."""
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
-        self._insert = postgresql.insert if dialect.name == "postgresql" else sqlite.insert
-        self._made: dict[tuple[str, Mode, tuple[str, ...]], tuple[str, Callable[[tuple[Any, ...]], Any] | None]] = {}
+        self._is_sqlite = dialect.name == "sqlite"
+        self._insert = sqlite.insert if self._is_sqlite else postgresql.insert
+        self._made: dict[tuple[str, Mode, tuple[str, ...]], _Made] = {}
 
-    def prepared(self, run: Run) -> tuple[str, list[tuple[Any, ...]]]:
-        """The text, and the rows with their values in the order that it takes them."""
+    def prepared(self, run: Run) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
+        """Texts and their parameters, in order; together they write the rows."""
         key = run[:3]
         made = self._made.get(key)
         if made is None:
             made = self._made[key] = self._make(*key)
-        text, in_order = made
-        return text, run.rows if in_order is None else list(map(in_order, run.rows))
+        rows = run.rows if made.in_order is None else list(map(made.in_order, run.rows))
+        if self._is_sqlite and run.mode != "delete" and made.group:
+            at = 0
+            for size in GROUPS:
+                count = (len(rows) - at) // size
+                if count:
+                    end = at + count * size
+                    joined = [tuple(chain.from_iterable(rows[n : n + size])) for n in range(at, end, size)]
+                    yield made.text.replace(made.group, ", ".join([made.group] * size), 1), joined
+                    at = end
+            rows = rows[at:]
+        if rows:
+            yield made.text, rows
 
-    def _make(
-        self, name: str, mode: Mode, columns: tuple[str, ...]
-    ) -> tuple[str, Callable[[tuple[Any, ...]], Any] | None]:
+    def _make(self, name: str, mode: Mode, columns: tuple[str, ...]) -> _Made:
         compiled = self._statement(schema.metadata.tables[name], mode, columns).compile(dialect=self._dialect)
         taken = compiled.positiontup
         assert taken is not None
         places = [columns.index(parameter.removeprefix(_OF)) for parameter in taken]
+        text = str(compiled)
+        group = f"({', '.join('?' * len(columns))})"
         if places == list(range(len(columns))):
-            return str(compiled), None
-        return str(compiled), (itemgetter(*places) if len(places) > 1 else tuple)
+            return _Made(text, None, group if f"VALUES {group}" in text else "")
+        in_order = itemgetter(*places) if len(places) > 1 else tuple
+        return _Made(text, in_order, group if f"VALUES {group}" in text else "")
 
     def _statement(self, table: Table, mode: Mode, columns: tuple[str, ...]) -> Delete | Insert | Update:
         if mode == "delete":

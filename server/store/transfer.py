@@ -14,8 +14,9 @@ from .statements import Batch, Run, Statements
 log = structlog.get_logger("server.store.transfer")
 
 COMMIT_S = 10.0  # PostgreSQL: a transaction that takes longer has lost its server
-DATA_EXCEPTION, INTEGRITY_VIOLATION = "22", "23"
-"Classes of SQLSTATE that blame a row."
+OF_A_ROW = frozenset(["22", "23", "54"])
+"Classes of SQLSTATE that blame a row: strange data, a broken constraint, a text too long for an index."
+LONG = 2000  # bytes of a text that fits every index of PostgreSQL, with what stands beside it
 
 
 class Transfer:
@@ -44,7 +45,8 @@ class Transfer:
     async def _commit(self, batch: Batch) -> None:
         async with asyncio.timeout(self._limit_s), self._database.transaction() as connection:
             for run in batch:
-                await connection.exec_driver_sql(*self._statements.prepared(run))
+                for text, rows in self._statements.prepared(run):
+                    await connection.exec_driver_sql(text, rows)
 
     async def _write_apart(self, run: Run) -> None:
         try:
@@ -57,10 +59,11 @@ class Transfer:
                 await self._write_apart(run._replace(rows=run.rows[:half]))
                 await self._write_apart(run._replace(rows=run.rows[half:]))
                 return
-            mended = [tuple(map(_storable, row)) for row in run.rows]
-            if mended != run.rows:
-                await self._write_apart(run._replace(rows=mended))
-                return
+            for mend in (_storable, _shorter):
+                mended = [tuple(map(mend, row)) for row in run.rows]
+                if mended != run.rows:
+                    await self._write_apart(run._replace(rows=mended))
+                    return
             self.refused_rows += 1
             log.error("row_refused", table=run.table, mode=run.mode, error=str(error).partition("\n")[0])
 
@@ -74,10 +77,8 @@ def blames_a_row(error: BaseException) -> bool:
             return False
         causes = (error.orig, getattr(error.orig, "__cause__", None))
         states = [str(getattr(cause, "sqlstate", None) or "")[:2] for cause in causes]
-        return (
-            DATA_EXCEPTION in states
-            or INTEGRITY_VIOLATION in states
-            or any(isinstance(cause, (ValueError, OverflowError)) for cause in causes)
+        return not OF_A_ROW.isdisjoint(states) or any(
+            isinstance(cause, (ValueError, OverflowError)) for cause in causes
         )
     return isinstance(error, (UnicodeEncodeError, OverflowError))
 
@@ -87,3 +88,10 @@ def _storable(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     return value.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+
+
+def _shorter(value: Any) -> Any:
+    """Text that an index can hold; the database would take nothing of the row otherwise."""
+    if not isinstance(value, str) or len(value) <= LONG // 4:
+        return value
+    return value.encode()[:LONG].decode(errors="ignore")

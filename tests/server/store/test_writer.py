@@ -168,6 +168,19 @@ async def test_4_text_that_no_database_holds_does_not_stop_the_others(
         assert desk.writer.counts()["store_rows_refused"] == 0
 
 
+async def test_4_a_name_too_long_for_an_index_is_cut_rather_than_lost(database_url: str, tmp_path: Path) -> None:
+    async with open_desk(database_url, tmp_path) as desk:
+        name = "".join(map(str, range(3000)))  # PostgreSQL would compress a repetition
+        long, after = desk.session(name=name), desk.session(name="after")
+        await desk.writer.settled()
+
+        await desk.check(long, after)
+        stored = (await desk.rows("sessions"))[0]["name"]
+        assert len(stored) >= 2000
+        assert name.startswith(stored)
+        assert desk.writer.counts()["store_rows_refused"] == 0
+
+
 async def test_4_a_row_that_the_database_refuses_does_not_stop_the_others(database_url: str, tmp_path: Path) -> None:
     async with open_desk(database_url, tmp_path) as desk:
         user = {"tenant": "a/b", "number": 7, "handle": "x", "created_at": 0}
@@ -224,7 +237,7 @@ async def test_4_postgresql_stopped_and_started_loses_nothing(cluster: Cluster, 
             during = await live_through(desk)
             await desk.until(lambda: not desk.writer.up and desk.writer.counts()["store_spool_files"])
             await refuses_to_answer(desk)
-            assert desk.writer.counts()["store_rows_in_memory"] == 0
+            await desk.until(lambda: desk.writer.counts()["store_rows_in_memory"] == 0)
         finally:
             await asyncio.to_thread(cluster.start)
         after = await live_through(desk, 10)
@@ -283,7 +296,7 @@ async def test_4_a_disk_that_is_full_for_the_spool_too_loses_nothing(small_disk:
         during = await live_through(desk, 400)
         await desk.until(lambda: not desk.writer.up)
         # What was taken beforehand is enough for the spool.
-        assert desk.writer.counts()["store_rows_in_memory"] == 0
+        await desk.until(lambda: desk.writer.counts()["store_rows_in_memory"] == 0)
         (small_disk / "filler").unlink()
         after = await live_through(desk, 10)
         await desk.all_written()
