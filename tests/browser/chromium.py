@@ -10,19 +10,18 @@ import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, ViewportSize, async_playwright
 
 from tests.interop import tones
 from tests.interop.network import Network
 from tests.interop.program import absent, needs
 
-TONE_HZ = 900  # what every page of a browser says
+TONE_HZ = 2300  # what every page of a browser says; no phone's tone
 TONE_FILE_S = 10.0  # played again and again; a whole number of periods
 ADDRESS = "10.77.0.1"  # browsers have no media candidates of loopback
-DESKTOP = {"width": 1100, "height": 800}
-MOBILE = {"width": 390, "height": 780}
+DESKTOP: ViewportSize = {"width": 1100, "height": 800}
+MOBILE: ViewportSize = {"width": 390, "height": 780}
 WAIT_MS = 10_000.0
 
 FLAGS = (
@@ -36,6 +35,7 @@ FLAGS = (
     "--disable-sync",
     "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream",
+    "--host-resolver-rules=MAP phone.test 127.0.0.1",
 )
 
 UNPROCESSED = """
@@ -133,15 +133,17 @@ class PhonePage:
 
     def __init__(self, page: Page, errors: list[str]) -> None:
         self.page = page
+        self.number = ""
+        "The extension that it is signed in as."
         self.errors = errors
         "What the browser complained of: exceptions, and what the page's policy forbids."
 
     @classmethod
     async def open(
-        cls, browser: Browser, base: str, *, size: Any = None, microphone: bool = True, dark: bool = False
+        cls, browser: Browser, base: str, *, size: ViewportSize = DESKTOP, microphone: bool = True, dark: bool = False
     ) -> PhonePage:
         """A new tab with storage of its own. Without `microphone`, the browser refuses it."""
-        context = await browser.new_context(viewport=size or DESKTOP, color_scheme="dark" if dark else "light")
+        context = await browser.new_context(viewport=size, color_scheme="dark" if dark else "light")
         context.set_default_timeout(WAIT_MS)
         page = await context.new_page()
         await page.add_init_script(UNPROCESSED if microphone else REFUSED)
@@ -200,6 +202,10 @@ class PhonePage:
         give_up_at = loop.time() + within_s
         while (found := await self.share(hz)) < share:
             assert loop.time() < give_up_at, f"{hz} Hz in {found:.0%} of what was heard: {await self.listen(0.5)}"
+
+    async def never_hears(self, hz: float, seconds: float = 1.0) -> None:
+        """AssertionError if the tone is among what is heard now."""
+        assert await self.share(hz, seconds) < 0.1, f"{hz} Hz is heard"
 
     async def close(self) -> None:
         """Close the tab, as a person does."""

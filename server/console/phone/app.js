@@ -67,10 +67,17 @@ function showCall() {
   $("hang-up").textContent = call.state === "incoming" ? "Reject" : call.state === "talking" ? "Hang up" : "Cancel";
   $("during").hidden = !talking;
   $("levels").hidden = !talking;
-  if (!talking) $("quality").hidden = $("keys").hidden = true;
+  if (!talking) $("quality").hidden = true;
+  if (!talking) showKeys(false);
   press("mute", call.muted, call.muted ? "Unmute" : "Mute");
   press("hold", call.held, call.held ? "Resume" : "Hold");
   showState();
+}
+
+function showKeys(on) {
+  $("keys").hidden = !on;
+  $("call").classList.toggle("keyed", on);
+  $("show-keys").setAttribute("aria-expanded", String(on));
 }
 
 function press(id, on, label) {
@@ -180,12 +187,17 @@ phone.addEventListener("line", ({ detail: { state, words: text } }) => {
   for (const button of $("services").children) button.hidden = button.dataset.number === phone.extension;
   if (state === "ready" && before !== "ready") {
     say(`Ready. Signed in as ${phone.extension}.`);
-    if (!phone.call && before !== "lost") $("number").focus();
+    if (!phone.call && before !== "lost") focusNumber();
     showDevices();
   }
 });
 
 // Dialling.
+
+/** Where there is a mouse there is a keyboard; elsewhere one on the screen would cover the pad. */
+function focusNumber() {
+  if (matchMedia("(hover: hover)").matches) $("number").focus({ preventScroll: true });
+}
 
 function makePads() {
   for (const [pad, press] of [["pad", type], ["call-pad", tone]]) {
@@ -287,11 +299,7 @@ $("mute").addEventListener("click", () => {
 $("hold").addEventListener("click", () => {
   if (!phone.hold(!phone.call.held)) say("That cannot be changed just now; try again.");
 });
-$("show-keys").addEventListener("click", () => {
-  const opened = $("keys").hidden;
-  $("keys").hidden = !opened;
-  $("show-keys").setAttribute("aria-expanded", String(opened));
-});
+$("show-keys").addEventListener("click", () => showKeys($("keys").hidden));
 $("notice-close").addEventListener("click", () => notice(null));
 
 let seen = null; // the call that is on the screen, and its state
@@ -302,7 +310,7 @@ phone.addEventListener("call", () => {
   const isNew = seen?.call !== call;
   if (isNew) {
     $("keyed").textContent = "";
-    $("show-keys").setAttribute("aria-expanded", "false");
+    showKeys(false);
     notice(null);
   }
   show();
@@ -350,7 +358,7 @@ phone.addEventListener("over", ({ detail: { words: text, call } }) => {
   say(text ? "" : `Call ended${length}.`);
   $("number").value = "";
   show();
-  if (!$("dialler").hidden) $("number").focus({ preventScroll: true });
+  if (!$("dialler").hidden) focusNumber();
 });
 
 // What is measured.

@@ -70,7 +70,7 @@ export class Sound {
         label: device.label || `${usual} ${at + 1}`,
         chosen: device.deviceId === this.#chosen[key],
       }));
-      return [{ id: "", label: `The system's usual one`, chosen: !entries.some((entry) => entry.chosen) }, ...entries];
+      return [{ id: "", label: "System default", chosen: !entries.some((entry) => entry.chosen) }, ...entries];
     };
     return {
       microphones: of("audioinput", MICROPHONE, "Microphone"),
