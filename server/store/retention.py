@@ -120,8 +120,6 @@ class Retention:
         self._timer = timer
         self._sleep = sleep
         self._task: asyncio.Task[None] | None = None
-        self.longest_s = 0.0
-        "That a transaction took so far."
 
     async def start(self) -> None:
         """Begin, a minute from now."""
@@ -208,7 +206,6 @@ class Retention:
             for statement in statements:
                 await connection.execute(statement)
         took = self._timer() - began
-        self.longest_s = max(self.longest_s, took)
         await self._sleep(took * PAUSE)
         return took
 

@@ -25,7 +25,7 @@ def _at(chance: random.Random) -> int:
 
 
 def _channel(chance: random.Random) -> str:
-    number = int(chance.random() ** 4 * CHANNELS)
+    number = int(chance.random() ** 3 * CHANNELS)
     return f"{number:08x}-0000-4000-8000-000000000000"
 
 

@@ -1,7 +1,7 @@
 """A database with a million sessions of two years, made within a minute by SQLite itself.
 
 The mixture: 45 % telephone calls and 10 % invitations, each in a channel of its own and mostly without a name; 35 % in
-5,000 channels, of which the busiest holds an eighth; 10 % meetings with a title that nobody else has. Two to six
+5,000 channels, of which the busiest has 20,000; 10 % meetings with a title that nobody else has. Two to six
 participants of 20,000 users, three of whom are busy (one has a hundredth of all calls). One in forty was recorded, the
 last few hundred go on. 200,000 app sessions, and 500,000 events of the newest sessions. A tenth belongs to another
 tenant.
@@ -39,9 +39,9 @@ def _first_words(row: str, purpose: int, words: tuple[str, ...]) -> str:
 _KIND = _first_words("i", 1, ("pbx",) * 9 + ("invitations",) * 2 + ("channels",) * 7 + ("callsession",) * 2)
 _AREA = ("Sales", "Support", "Research", "Board", "Weekly", "Daily", "Project", "Customer", "Vertrieb", "Téléphone")
 _TOPIC = ("standup", "review", "planning", "call", "1:1", "retrospective", "demo", "training", "interview", "sync")
-# Few channels have most of the sessions: the fourth power of a share.
+# Few channels have most of the sessions: the third power of a share.
 _SHARE = f"({_chance('i', 2)} % 100000 / 100000.0)"
-_CHANNEL = f"CAST({_SHARE} * {_SHARE} * {_SHARE} * {_SHARE} * {CHANNELS} AS INTEGER)"
+_CHANNEL = f"CAST({_SHARE} * {_SHARE} * {_SHARE} * {CHANNELS} AS INTEGER)"
 _USER = "CASE WHEN {0} % 100 = 0 THEN '" + BUSY_USER + "' ELSE 'user-' || ({0} % " + str(USERS) + ") END"
 _IN_CHANNEL = "printf('%08x-0000-4000-8000-000000000000', channel)"
 _OWN_CHANNEL = "printf('%08x-0000-8000-8000-%012x', id >> 31, id & 2147483647)"
