@@ -2,6 +2,19 @@
 
 from __future__ import annotations
 
+from .channel import Authority, ChannelConnection, ChannelDesk, ChannelLimits, EventHistory, Stay
+from .channel_commands import Ask
+from .channel_frames import (
+    ANSWERS,
+    CLOSE_CODES,
+    COMMANDS,
+    ERROR_CODES,
+    NOTICES,
+    SUBPROTOCOL,
+    TOKEN_SUBPROTOCOL,
+    ChannelError,
+    told,
+)
 from .commands import CallRecord
 from .errors import (
     AlreadyThere,
@@ -101,17 +114,30 @@ from .switch import Limits, Switch
 from .trunks import TrunkKeeper, TrunkLine
 
 __all__ = [
+    "ANSWERS",
+    "CLOSE_CODES",
+    "COMMANDS",
     "DEFAULT_TENANT",
+    "ERROR_CODES",
     "EVENT_KINDS",
     "MAX_RESENDS",
+    "NOTICES",
     "PENDING_PARTNER",
     "RANKS",
+    "SUBPROTOCOL",
+    "TOKEN_SUBPROTOCOL",
     "AlreadyThere",
+    "Ask",
+    "Authority",
     "BadRequest",
     "Bridged",
     "CallEnded",
     "CallRecord",
     "Channel",
+    "ChannelConnection",
+    "ChannelDesk",
+    "ChannelError",
+    "ChannelLimits",
     "ChatMessage",
     "ChatSent",
     "ChatSynced",
@@ -124,6 +150,7 @@ __all__ = [
     "DryRunLeg",
     "Dtmf",
     "EventBus",
+    "EventHistory",
     "Extension",
     "Happening",
     "Inbound",
@@ -182,6 +209,7 @@ __all__ = [
     "SignallingError",
     "SipPort",
     "Status",
+    "Stay",
     "SummaryReady",
     "Switch",
     "TooManyInvitations",
@@ -211,6 +239,7 @@ __all__ = [
     "recall",
     "session_id_of",
     "short_of_session",
+    "told",
     "user_number",
     "uuid_of_channel",
     "uuid_of_peer",

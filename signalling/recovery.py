@@ -36,7 +36,7 @@ def recall(
     calls: Iterable[CallRecord],
 ) -> None:
     """Let a session know its past: who took part, its calls, and the number of its last event."""
-    session._seq = seq
+    session.last_seq = seq
     session.updated_at = updated_at
     session.participants = list(participants)
     session.calls = list(calls)

@@ -71,7 +71,6 @@ class Session:
         "_inbox",
         "_on_answer",
         "_on_end",
-        "_seq",
         "_task",
         "_waiter",
         "call_id",
@@ -89,6 +88,7 @@ class Session:
         "invitation_id",
         "invited",
         "kind",
+        "last_seq",
         "legs",
         "made_by",
         "max_present",
@@ -165,7 +165,7 @@ class Session:
         self._begin()
 
     def _begin(self) -> None:
-        self._seq = 0
+        self.last_seq = 0
         self._happened: list[Happened] = []
         self._inbox: list[Posted] = []
         self._waiter: asyncio.Future[None] | None = None
@@ -562,16 +562,16 @@ class Session:
 
     def emit(self, kind: type[SessionEvent], **fields: Any) -> None:
         """Record an event of this session with the next number, and tell the followers and listeners."""
-        self._seq += 1
+        self.last_seq += 1
         self.updated_at = at = time()
         bus = self._bus
-        happened = (bus.next_position(at), kind, self._seq, at, fields)
+        happened = (bus.next_position(at), kind, self.last_seq, at, fields)
         log = self._happened
         if len(log) >= MAX_EVENTS:
             del log[0]
         log.append(happened)
         if bus.followers:
-            happening = Happening(happened[0], self, kind, self._seq, at, fields)
+            happening = Happening(happened[0], self, kind, self.last_seq, at, fields)
             for follower in bus.followers:
                 follower(happening)
         if bus.wants(kind):
@@ -585,6 +585,10 @@ class Session:
     def events(self) -> list[SessionEvent]:
         """The last MAX_EVENTS of this session, oldest first; made when somebody asks, for most are never read."""
         return [self._event(happened) for happened in self._happened]
+
+    def since(self, seq: int) -> list[Happening]:
+        """Those of the last MAX_EVENTS that came after number `seq`, oldest first."""
+        return [Happening(one[0], self, *one[1:]) for one in self._happened if one[2] > seq]
 
     def note(self, text: str) -> None:
         """Record something that explains the call."""
