@@ -239,7 +239,7 @@ async def test_4_postgresql_stopped_and_started_loses_nothing(cluster: Cluster, 
             await refuses_to_answer(desk)
             await desk.until(lambda: desk.writer.counts()["store_rows_in_memory"] == 0)
         finally:
-            await asyncio.to_thread(cluster.start)
+            cluster.start()  # here, for it ends with the thread that started it
         after = await live_through(desk, 10)
         await desk.all_written()
 
