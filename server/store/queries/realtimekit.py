@@ -19,6 +19,7 @@ from ..schema import CHANNEL_NAME, CREATED, SLOT_MS, channel_roles, channels, pa
 from .named import has_part, rows_with, texts_with
 
 ID_BITS = 20  # of a session's id stand below its milliseconds
+FEW = 4000  # sessions whose ids are read at once
 Where = list[ColumnElement[bool]]
 
 
@@ -81,10 +82,16 @@ async def find_sessions(
     live = []
     if wanted.live is not None or page.by_minutes:
         live = await _live(connection, wanted, now)
+    few = None if wanted.live or page.by_minutes else await _few(connection, wanted)
     if wanted.live:
         total = len(live)
         live.sort(key=_place(page), reverse=page.descending)
         ids = [row.id for row in live[page.offset : page.offset + page.limit]]
+    elif few is not None:
+        going_on = {row.id for row in live}
+        ended = sorted((key for key in few if key not in going_on), reverse=page.descending)
+        total = len(ended)
+        ids = ended[page.offset : page.offset + page.limit]
     else:
         total = await _total(connection, wanted) - (len(live) if wanted.live is False else 0)
         ids = []
@@ -144,6 +151,16 @@ def _place(page: Page) -> Any:
     return (lambda row: row) if page.by_minutes else (lambda row: row.id)
 
 
+async def _few(connection: AsyncConnection, wanted: SessionFilter) -> list[int] | None:
+    """All ids of what is wanted, live and ended, if they are FEW: the total and every page follow from them."""
+    by_title = wanted.search is not None and not _only_searches(wanted)
+    if wanted.people is not None or wanted.viewer is not None or not (by_title or wanted.channel_id is not None):
+        return None  # to make such a set costs as much for a part of it as for the whole, or nothing at all
+    query = select(sessions.c.id).where(*_narrow(connection, wanted)).limit(FEW + 1)
+    ids = list((await connection.execute(query)).scalars())
+    return ids if len(ids) <= FEW else None
+
+
 # Totals, of live and ended sessions together.
 
 
@@ -151,14 +168,8 @@ async def _total(connection: AsyncConnection, wanted: SessionFilter) -> int:
     sets = _sets(connection, wanted)
     if not sets and wanted.channel_id is None:
         return await _created(connection, wanted)
-    if wanted == SessionFilter(
-        wanted.tenant,
-        live=wanted.live,
-        search=wanted.search,
-        search_session=wanted.search_session,
-        search_channel=wanted.search_channel,
-    ):
-        assert wanted.search is not None, "nothing else makes a set"
+    if _only_searches(wanted):
+        assert wanted.search is not None
         titled = await rows_with(connection, wanted.tenant, CHANNEL_NAME, wanted.search)
         return titled + await _found_by_id_alone(connection, wanted)
     if wanted.channel_id is None and len(sets) == 1:
@@ -166,6 +177,17 @@ async def _total(connection: AsyncConnection, wanted: SessionFilter) -> int:
     else:
         query = select(func.count()).select_from(sessions).where(*_narrow(connection, wanted))
     return int((await connection.execute(query)).scalar_one())
+
+
+def _only_searches(wanted: SessionFilter) -> bool:
+    """Whether nothing else is asked, but whether they are live."""
+    return wanted.search is not None and wanted == SessionFilter(
+        wanted.tenant,
+        live=wanted.live,
+        search=wanted.search,
+        search_session=wanted.search_session,
+        search_channel=wanted.search_channel,
+    )
 
 
 async def _created(connection: AsyncConnection, wanted: SessionFilter) -> int:
