@@ -65,7 +65,7 @@ class Desk:
                 number = int(session.id)
                 query = select(events.c.seq, events.c.kind).where(events.c.session_id == number)
                 stored = (await connection.execute(query.order_by(events.c.position))).all()
-                assert [row.seq for row in stored] == list(range(1, session._seq + 1))
+                assert [row.seq for row in stored] == list(range(1, session.last_seq + 1))
                 (row,) = await connection.execute(
                     select(*(sessions.c[name] for name in SESSION_COLUMNS)).where(sessions.c.id == number)
                 )
