@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
+from unicodedata import category
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import from_json
@@ -78,7 +79,14 @@ def _clean(text: str) -> str:
     return text
 
 
-Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME), AfterValidator(_clean)]
+def _line(text: str) -> str:
+    """`text`; ValueError for control characters and Unicode's line separators, which names may carry to SIP (G7)."""
+    if any(category(char) in ("Cc", "Zl", "Zp") for char in text):
+        raise ValueError("control characters are not allowed")
+    return text
+
+
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME), AfterValidator(_line)]
 SessionRef = Annotated[str, Field(min_length=1, max_length=64)]
 
 
@@ -174,7 +182,7 @@ class PressDigits(SessionCommand):
     """Send DTMF digits to the phones in the session."""
 
     type: Literal["dtmf"]
-    digits: Annotated[str, Field(pattern=rf"\A[0-9*#A-Da-d]{{1,{MAX_DIGITS}}}\Z")]
+    digits: Annotated[str, Field(pattern=rf"^[0-9*#A-Da-d]{{1,{MAX_DIGITS}}}$")]
 
 
 class HangUpCall(SessionCommand):
