@@ -1,1 +1,1 @@
-"""Commands that change users and API keys, in a running server or in its database."""
+"""Commands that change users and API keys, in a running server or in its database, and those for the database itself."""

@@ -123,6 +123,7 @@ sessions = Table(
         "had_recording",
         "started_at",
         "id",
+        "channel_name",
         sqlite_where=text("had_recording = 1"),
         postgresql_where=text("had_recording"),
     ),

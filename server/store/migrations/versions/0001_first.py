@@ -69,7 +69,7 @@ def _sessions() -> None:
     op.create_index(
         "ix_sessions_recorded",
         "sessions",
-        ["tenant", "had_recording", "started_at", "id"],
+        ["tenant", "had_recording", "started_at", "id", "channel_name"],
         sqlite_where=sa.text("had_recording = 1"),
         postgresql_where=sa.text("had_recording"),
     )
