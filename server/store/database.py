@@ -27,7 +27,6 @@ READER_WAIT_S = 10.0  # for a connection to become free
 BUSY_MS = 5000  # SQLite: how long to wait for another process, such as `ringway db export`
 CACHE_KB = 16 * 1024  # SQLite: pages kept by each connection
 MMAP_BYTES = 0x7FFF0000  # SQLite: of the file, read without copying; the most that it is built for
-ANALYSIS_ROWS = 400  # SQLite: of each index that `optimize` looks at, to be done within milliseconds
 CONNECT_S = 5.0  # PostgreSQL
 COMMAND_S = 30.0  # PostgreSQL: a statement that takes longer has lost its server
 
@@ -95,13 +94,6 @@ class Database:
     async def revision_in(connection: AsyncConnection) -> str | None:
         """The same within a connection that is open already."""
         return await connection.run_sync(migrations.revision_of)
-
-    async def optimize(self) -> None:
-        """Let SQLite renew what it knows of its tables, where they changed much; PostgreSQL does so by itself."""
-        if self.kind == "sqlite":
-            async with self.transaction() as connection:
-                await connection.exec_driver_sql(f"PRAGMA analysis_limit={ANALYSIS_ROWS}")
-                await connection.exec_driver_sql("PRAGMA optimize")
 
     async def close(self) -> None:
         """Close all connections."""

@@ -142,8 +142,6 @@ class Retention:
                 gone[rule.kind] = gone.get(rule.kind, 0) + count
         if "sessions" in gone or "app_sessions" in gone:
             await self._write(delete(tallies).where(tallies.c.n == 0))
-        if gone and self._database.kind == "sqlite":
-            await self._database.optimize()
         return gone
 
     async def _run(self) -> None:

@@ -48,7 +48,7 @@ _OWN_CHANNEL = "printf('%08x-0000-8000-8000-%012x', id >> 31, id & 2147483647)"
 
 
 def fill(file: Path, count: int = 1_000_000) -> None:
-    """Fill the migrated, empty database in `file`; it is left with statistics, as a server would have them."""
+    """Fill the migrated, empty database in `file`."""
     connection = sqlite3.connect(file, isolation_level=None)
     for pragma in ("synchronous=OFF", "cache_size=-400000", "temp_store=MEMORY", "journal_mode=MEMORY", "threads=2"):
         connection.execute(f"PRAGMA {pragma}")
@@ -57,6 +57,7 @@ def fill(file: Path, count: int = 1_000_000) -> None:
         "SELECT name, type, sql FROM sqlite_master WHERE sql IS NOT NULL AND (type = 'index' OR type = 'trigger') "
         "AND tbl_name <> 'search_names'"
     ).fetchall()
+    statistics = connection.execute("SELECT tbl, idx, stat FROM sqlite_stat1").fetchall()  # which go with the indexes
     connection.execute("BEGIN")
     for name, kind, _ in later:
         connection.execute(f"DROP {kind} {name}")
@@ -67,8 +68,8 @@ def fill(file: Path, count: int = 1_000_000) -> None:
     for _, _, sql in later:
         connection.execute(sql)
     connection.execute("COMMIT")
-    connection.execute("PRAGMA analysis_limit=1000")
-    connection.execute("ANALYZE")
+    connection.execute("DELETE FROM sqlite_stat1")
+    connection.executemany("INSERT INTO sqlite_stat1 VALUES (?, ?, ?)", statistics)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.close()
 

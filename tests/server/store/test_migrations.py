@@ -97,6 +97,17 @@ async def test_a_database_in_memory_has_the_same_tables_indexes_and_triggers_as_
     assert await shape("none") == await shape(f"sqlite:///{tmp_path}/ringway.db")
 
 
+async def test_sqlite_plans_by_statistics_that_are_there_from_the_start(tmp_path: Any) -> None:
+    for url in ("none", f"sqlite:///{tmp_path}/ringway.db"):
+        database = await Database.open(url)
+        async with database.connect() as connection:
+            indexes = set(await connection.scalars(text("SELECT name FROM sqlite_master WHERE type = 'index'")))
+            named = set(await connection.scalars(text("SELECT idx FROM sqlite_stat1")))
+        await database.close()
+        assert len(named) > 40
+        assert named <= indexes
+
+
 def test_the_revisions_in_the_code_are_those_of_the_files() -> None:
     script = ScriptDirectory(str(migrations.FOLDER))
     assert [entry.revision for entry in script.walk_revisions()][::-1] == list(migrations.REVISIONS)

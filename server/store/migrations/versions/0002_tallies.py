@@ -111,6 +111,54 @@ def _counted(table: str, key: str, values: tuple[str, ...]) -> str:
 
 # SQLite.
 
+_STATISTICS = (
+    ("app_session_channels", "ix_app_session_channels_channel", "200000 2 1"),
+    ("app_session_channels", "sqlite_autoindex_app_session_channels_1", "200000 1 1"),
+    ("app_session_sessions", "ix_app_session_sessions_session", "200000 1 1"),
+    ("app_session_sessions", "sqlite_autoindex_app_session_sessions_1", "200000 1 1"),
+    ("app_session_users", "ix_app_session_users_user", "200000 11 1"),
+    ("app_session_users", "sqlite_autoindex_app_session_users_1", "200000 1 1"),
+    ("app_sessions", "ix_app_sessions_created", "200000 1"),
+    ("app_sessions", "ix_app_sessions_started", "200000 200000 1 1"),
+    ("app_sessions", "ix_app_sessions_url", "200000 200000 80 1 1"),
+    ("app_sessions", "sqlite_autoindex_app_sessions_1", "200000 1"),
+    ("calls", "ix_calls_started", "450000 225000 1 1 1"),
+    ("calls", "sqlite_autoindex_calls_1", "450000 1 1"),
+    ("channel_roles", "ix_channel_roles_user", "5000 11 1"),
+    ("channel_roles", "sqlite_autoindex_channel_roles_1", "5000 1 1"),
+    ("channels", "ix_channels_created", "5000 2500 1 1"),
+    ("channels", "sqlite_autoindex_channels_1", "5000 1"),
+    ("events", "ix_events_channel", "5000000 8 1"),
+    ("events", "ix_events_session", "5000000 5 1"),
+    ("events", "ix_events_tenant", "5000000 2500000 1"),
+    ("invitations", "ix_invitations_email", "50000 25000 3 1"),
+    ("invitations", "ix_invitations_inviter", "50000 25000 3 1"),
+    ("invitations", "ix_invitations_person", "50000 25000 3 1"),
+    ("invitations", "ix_invitations_phone", "50000 25000 3 1"),
+    ("invitations", "ix_invitations_relationship", "50000 3 1"),
+    ("invitations", "ix_invitations_session", "50000 1"),
+    ("invitations", "sqlite_autoindex_invitations_1", "50000 1"),
+    ("participants", "ix_participants_channel", "2200000 4 2 1 1 1"),
+    ("participants", "ix_participants_custom", "2200000 1100000 57 2"),
+    ("participants", "ix_participants_user", "2200000 1100000 57 1"),
+    ("participants", "sqlite_autoindex_participants_1", "2200000 3 1"),
+    ("search_names", "sqlite_autoindex_search_names_1", "110000 55000 37000 1"),
+    ("sessions", "ix_sessions_channel", "1000000 2 1 1 1 1 1 1 1 1"),
+    ("sessions", "ix_sessions_channel_name", "1000000 500000 10 1 1"),
+    ("sessions", "ix_sessions_created", "1000000 500000 1 1"),
+    ("sessions", "ix_sessions_ended", "1000000 500000 1 1"),
+    ("sessions", "ix_sessions_host", "1000000 500000 26 1 1"),
+    ("sessions", "ix_sessions_minutes", "1000000 500000 2 1"),
+    ("sessions", "ix_sessions_name", "1000000 500000 10 1 1"),
+    ("sessions", "ix_sessions_owner", "1000000 500000 71000 1"),
+    ("sessions", "ix_sessions_presence", "1000000 500000 125000 1"),
+    ("sessions", "ix_sessions_recorded", "25000 12500 12500 2 1 1"),
+    ("sessions", "ix_sessions_started", "1000000 500000 1 1"),
+    ("tallies", "sqlite_autoindex_tallies_1", "23000 11500 4600 2 2 1"),
+    ("users", "sqlite_autoindex_users_1", "20000 20000 1"),
+    ("users", "sqlite_autoindex_users_2", "20000 20000 1"),
+)
+
 
 def _sqlite() -> Iterator[str]:
     yield (
@@ -136,6 +184,10 @@ def _sqlite() -> Iterator[str]:
             this = f"WHERE ({_NAME_KEY}) = ({_of('old', key)})"
             take += [f"UPDATE search_names SET n = n - 1 {this}", f"DELETE FROM search_names {this} AND n <= 0"]
         yield from _triggers(table, "named", columns, add, take)
+    yield "ANALYZE sqlite_master"  # makes the table of statistics
+    for table, index, statistic in _STATISTICS:
+        yield f"INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES ('{table}', '{index}', '{statistic}')"
+    yield "ANALYZE sqlite_master"  # reads it
 
 
 def _upsert(table: str, key: str, values: str, step: int) -> str:
