@@ -18,6 +18,8 @@ from .api.invitations import InvitationsApi
 from .api.openapi import Dialect
 from .api.pbx import PbxApi
 from .api.realtimekit_dialect import realtimekit_dialect
+from .api.sockets import Sockets
+from .api.ws import WebSocketApi
 from .artefacts import Artefacts
 from .auth import PERMISSIONS, Authenticator
 from .delivery.invitation import Courier, inviting_of
@@ -91,11 +93,26 @@ def dialects_of(services: Services) -> list[Dialect]:
         *_invitations(services),
         *_outward(services, artefacts),
         PhonePage(demo_of(services.config)).dialect(),
+        _channel(services),
         DebugApi(services.counts).dialect(),
     ]
     services.at_start.append(services.outbox.start)
     services.at_stop.insert(0, services.outbox.close)
     return dialects
+
+
+def _channel(services: Services) -> Dialect:
+    server = services.config.server
+    api = WebSocketApi(
+        services.registry,
+        services.authenticator or Authenticator(services.tokens),
+        services.database,
+        services.writer,
+        Sockets(origins=server.websocket_origins),
+        tenant=f"{server.account}/{server.app}",
+    )
+    services.at_stop.append(api.close)
+    return api.dialect()
 
 
 def _invitations(services: Services) -> list[Dialect]:

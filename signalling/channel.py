@@ -9,7 +9,7 @@ A user takes part in a session by a *stay*: joined over one connection, taken ov
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 MAX_EARLY = 16  # frames that wait while the token is looked at
 MAX_ASKS = 16  # commands of one connection that wait for the outside
+PAGE = 50  # missed events sent at once; more when these have been read
 MAX_REPLAY = 1000  # events brought back from the history at a resume; who missed more reads the session anew
 
 PING = encoded({"type": "ping"})
@@ -102,7 +103,7 @@ class Close(NamedTuple):
 class Stay:
     """A user's part in a session by way of the channel."""
 
-    __slots__ = ("asking", "connection", "participant", "seen", "session")
+    __slots__ = ("behind", "connection", "participant", "seen", "session")
 
     def __init__(self, session: Session, participant: Participant, connection: ChannelConnection) -> None:
         self.session = session
@@ -111,8 +112,8 @@ class Stay:
         "None while the user may come back, and once another stay took its place."
         self.seen = 0
         "`seq` of the last event that the client was sent."
-        self.asking = False
-        "The history is asked for what is missing: until it comes, newer events wait in the session's memory."
+        self.behind = False
+        "What it missed is being sent: until that is done, newer events wait in the session's memory."
 
 
 class ChannelConnection:
@@ -135,6 +136,9 @@ class ChannelConnection:
         self._hello: Hello | None = None
         self._early: list[AnyCommand] = []
         self._farewells: list[Stay] = []
+        self._behind: deque[Stay] = deque()
+        "Whose clients have not seen all, one after the other."
+        self._replaying = False
         self._out: list[str] = []
         self._asks: list[Ask] = []
         self._asked = 0
@@ -212,9 +216,8 @@ class ChannelConnection:
             self._admit(answer, now)
         elif ask.command == "check":
             self._checked(answer, now)
-        elif ask.stay is not None:
-            if ask.stay.connection is self:
-                self._replay(ask.stay, answer)
+        elif ask.paced:
+            self._replay(ask.stay, answer)
         elif isinstance(answer, SignallingError):
             self._fail(ask.request, answer)
         else:
@@ -381,48 +384,68 @@ class ChannelConnection:
 
     def happened(self, stay: Stay, happening: Happening) -> None:
         """An event of a session that the client takes part in."""
-        if stay.asking or happening.seq != stay.seen + 1:
+        if stay.behind or happening.seq != stay.seen + 1:
             return  # it is in the session's memory, and comes in its turn
         stay.seen = happening.seq
         self._out.append(self.desk.event_frame(happening))
         self.wake()
 
     def catch_up(self, stay: Stay) -> None:
-        """Send what a client has not seen: from memory, or after asking the history for what is no longer there."""
-        if stay.asking or stay.seen >= stay.session.last_seq:
-            return
-        missed = stay.session.since(stay.seen)
-        if not missed or missed[0].seq > stay.seen + 1:
-            self._ask_history(stay, missed[0].seq if missed else stay.session.last_seq + 1)
-            return
-        for happening in missed:
-            stay.seen = happening.seq
-            self._out.append(self.desk.event_frame(happening))
+        """Send what a client has not seen, as fast as it reads."""
+        if not stay.behind and stay.seen < stay.session.last_seq:
+            stay.behind = True
+            self._behind.append(stay)
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Send the next page: from memory, or after asking the history for what is no longer there."""
+        sent = 0
+        while self._behind and not self._replaying:
+            stay = self._behind[0]
+            missed = stay.session.since(stay.seen) if stay.connection is self else []
+            if stay.connection is not self or stay.seen >= stay.session.last_seq:
+                stay.behind = False
+                self._behind.popleft()
+            elif not missed or missed[0].seq > stay.seen + 1:
+                self._ask_history(stay, missed[0].seq if missed else stay.session.last_seq + 1)
+            elif sent >= PAGE:
+                self._replaying = True
+                self.ask(Ask(_nothing, command="events"))
+            else:
+                page = missed[: PAGE - sent]
+                self._out += map(self.desk.event_frame, page)
+                stay.seen = page[-1].seq
+                sent += len(page)
 
     def _ask_history(self, stay: Stay, before: int) -> None:
         after = max(stay.seen, before - MAX_REPLAY - 1)
         history, session_id = self.desk.history, stay.session.id
 
         async def missed() -> tuple[int, list[dict[str, Any]]]:
-            return before, await history.events(session_id, after, before, MAX_REPLAY)
+            return before, await history.events(session_id, after, before, PAGE)
 
-        stay.asking = True
+        self._replaying = True
         self.ask(Ask(missed, command="events", stay=stay))
 
-    def _replay(self, stay: Stay, answer: tuple[int, list[dict[str, Any]]] | SignallingError) -> None:
-        """The history answered. What it does not have is gone; the memory has the rest."""
-        stay.asking = False
-        if isinstance(answer, SignallingError):
-            missed = stay.session.since(stay.seen)
-            before = missed[0].seq if missed else stay.session.last_seq + 1
-            bodies: list[dict[str, Any]] = []
-        else:
-            before, bodies = answer
-        if len(bodies) < before - stay.seen - 1:
-            self.tell_notice("EVENTS_LOST", stay.session.id, "some events before the next one cannot be had")
-        self._out += [encoded({"type": "event", "event": body}) for body in bodies]
-        stay.seen = before - 1
-        self.catch_up(stay)
+    def _replay(self, stay: Stay | None, answer: tuple[int, list[dict[str, Any]]] | SignallingError | None) -> None:
+        """The history answered, or the client has read what it was sent."""
+        self._replaying = False
+        if stay is not None and stay.connection is self:
+            if isinstance(answer, tuple):
+                before, bodies = answer
+            else:
+                missed = stay.session.since(stay.seen)
+                before, bodies = missed[0].seq if missed else stay.session.last_seq + 1, []
+            upto = int(bodies[-1]["seq"]) if len(bodies) >= PAGE else before - 1
+            if len(bodies) < upto - stay.seen:
+                self.tell_notice("EVENTS_LOST", stay.session.id, "some events before the next one cannot be had")
+            self._out += [encoded({"type": "event", "event": body}) for body in bodies]
+            stay.seen = upto
+        self._go_on()
+
+
+async def _nothing() -> None:
+    """The outside waits until the client has read what there is, and then says so."""
 
 
 class ChannelDesk:

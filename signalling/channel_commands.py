@@ -53,7 +53,12 @@ class Ask:
         self.command = command
         self.request = request
         self.stay = stay
-        "Whose missed events these are: many, so that the outside waits until the client has read what there is."
+        "Whose missed events are asked for."
+
+    @property
+    def paced(self) -> bool:
+        """Whether it is to be brought back only when the client has read what it was sent."""
+        return self.command == "events"
 
 
 Result = Mapping[str, Any] | None

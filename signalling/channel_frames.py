@@ -67,7 +67,7 @@ ERROR_CODES: Mapping[str, str] = {
     "RATE_LIMITED": "Too many frames; the command was not carried out. `retry_after_s` says when to try again.",
     "TOO_MANY_PENDING": "Too many commands wait for their results.",
     "NOT_SUPPORTED_YET": "The command is known, but this server cannot carry it out.",
-    "INTERNAL": "An error of the server; the connection closes.",
+    "INTERNAL": "An error of the server.",
 }
 "What the channel itself refuses. The others are those of the REST API, such as UNKNOWN_SESSION or WRONG_STATE."
 

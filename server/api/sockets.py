@@ -89,7 +89,7 @@ class Socket:
         self.ws = ws
         self.source = request.remote or ""
         self._request = request
-        self._unsent: asyncio.Queue[str | bytes | tuple[int, str]] = asyncio.Queue(MAX_UNSENT)
+        self._unsent: asyncio.Queue[str | bytes | tuple[int, str] | asyncio.Future[None]] = asyncio.Queue(MAX_UNSENT)
         self._closing = False
         self._writer = asyncio.get_running_loop().create_task(self._write())
 
@@ -101,6 +101,18 @@ class Socket:
             self._unsent.put_nowait(frame)
         except asyncio.QueueFull:
             self.cut()
+
+    async def drained(self) -> None:
+        """Wait until what is queued has left; at once when nothing leaves any more."""
+        mark = asyncio.get_running_loop().create_future()
+        try:
+            if self._closing:
+                return
+            self._unsent.put_nowait(mark)
+        except asyncio.QueueFull:
+            self.cut()
+            return
+        await asyncio.wait([mark, self._writer], return_when=asyncio.FIRST_COMPLETED)
 
     def close(self, code: int = WSCloseCode.OK, reason: str = "") -> None:
         """Close once what is queued has left."""
@@ -135,6 +147,8 @@ class Socket:
                     await self.ws.send_str(frame)
                 elif isinstance(frame, bytes):
                     await self.ws.send_bytes(frame)
+                elif isinstance(frame, asyncio.Future):
+                    frame.set_result(None)
                 else:
                     await self.ws.close(code=frame[0], message=frame[1].encode())
                     return

@@ -82,6 +82,30 @@ async def events_after(database: Database, wanted: Wanted, after: int, *, limit:
     return Page(bodies, last if upto is None else max(last, upto), more=False)
 
 
+async def events_of(
+    database: Database, session_id: str, *, after: int, before: int | None, limit: int
+) -> list[dict[str, Any]]:
+    """The events of a session with a `seq` between both, in order; no more than `limit`."""
+    query = (
+        select(
+            events.c.position,
+            events.c.session_id,
+            events.c.channel_id,
+            events.c.seq,
+            events.c.kind,
+            events.c.at,
+            events.c.data,
+        )
+        .where(events.c.session_id == int(session_id), events.c.seq > after)
+        .order_by(events.c.position)
+        .limit(limit)
+    )
+    if before is not None:
+        query = query.where(events.c.seq < before)
+    async with reading(database) as connection:
+        return [_body(*row) for row in (await connection.execute(query)).all()]
+
+
 async def newest_event(database: Database) -> int:
     """Position of the newest event; 0 when there is none."""
     async with reading(database) as connection:
