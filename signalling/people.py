@@ -153,7 +153,7 @@ Key = tuple[str, str] | tuple[str, str, str | int]
 def _keys(user: User) -> list[Key]:
     """All by which a user is found, but the id."""
     keys: list[Key] = [("number", user.tenant, user.number)]
-    keys += [("extension", extension) for extension in user.extensions]
+    keys += [("extension", extension) for extension in dict.fromkeys(user.extensions)]
     if user.email:
         keys.append(("email", user.tenant, user.email.casefold()))
     if user.phone:
