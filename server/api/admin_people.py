@@ -20,8 +20,10 @@ from .openapi import Body, Call, Dialect, operation, operations_of
 from .pbx import ErrorBody
 
 Text = Annotated[str, Field(max_length=128), Printable]
-Email = Annotated[str, Field(max_length=254, pattern=r"^[^@\s]+@[^@\s]+$"), Printable]
+ADDRESS = r"^[^@\s\x00-\x1f\x7f-\x9f]+@[^@\s\x00-\x1f\x7f-\x9f]+$"
+Email = Annotated[str, Field(max_length=254, pattern=ADDRESS), Printable]
 E164 = Annotated[str, Field(pattern=r"^\+[1-9][0-9]{1,14}$")]
+ScopeName = Annotated[str, Field(json_schema_extra={"enum": [*SCOPES]})]
 MAX_PAGE = 1000
 
 
@@ -78,7 +80,9 @@ class NewToken(Body):
     name: Text
     role: TokenRole = "token"
     user: Id | None = Field(None, description="Whom it acts for; an admin's may act for anybody.")
-    scopes: list[str] = Field([], max_length=16, description=f"Of {', '.join(SCOPES)}; none: all that the role allows.")
+    scopes: list[ScopeName] = Field(
+        [], max_length=16, description=f"Of {', '.join(SCOPES)}; none: all that the role allows."
+    )
     allow: list[DialPattern] = Field([], max_length=100, description="What it may dial through trunks.")
     channel_roles: dict[str, Role] = Field({}, max_length=1000, description="Channel id -> role there.")
     expires_at: AwareDatetime | None = None

@@ -8,8 +8,9 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
+from ..fields import PRINTABLE
 from .examples import example_of
-from .openapi import JSON_TYPE, Dialect, Header, Operation
+from .openapi import FORM_TYPE, JSON_TYPE, Dialect, Header, Operation
 
 
 def document(dialects: Iterable[Dialect], *, title: str, version: str) -> dict[str, Any]:
@@ -19,6 +20,7 @@ def document(dialects: Iterable[Dialect], *, title: str, version: str) -> dict[s
     generated, definitions = models_json_schema(models, ref_template="#/components/schemas/{model}")
     schemas = {pair: generated[pair] for pair in models}
     named = definitions.get("$defs", {})
+    _bound_texts(dialects, schemas, named)
     paths: dict[str, dict[str, Any]] = {}
     for dialect in dialects:
         for bound in dialect.operations:
@@ -85,12 +87,40 @@ def _models(dialects: tuple[Dialect, ...]) -> set[tuple[type[BaseModel], JsonSch
         found.add((dialect.error_model, "serialization"))
         for bound in dialect.operations:
             declared = bound.operation
-            found.update((model, "validation") for model in (declared.body, declared.query) if model)
+            found.update((model, "validation") for model in (declared.body, declared.query, declared.form) if model)
             found.update((model, "serialization") for model in declared.answers)
     return found
 
 
 Named = Mapping[str, dict[str, Any]]
+TEXT = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$"
+"What every text of a body must be, for a JSON schema; see input.body_reader."
+
+
+def _bound_texts(dialects: Iterable[Dialect], schemas: Schemas, named: Named) -> None:
+    """Say of each text of a request which characters it may have, where its model does not."""
+    seen: set[str] = set()
+    for dialect in dialects:
+        for bound in dialect.operations:
+            if bound.operation.body is not None:
+                _bound(schemas[bound.operation.body, "validation"], TEXT, named, seen)
+            if bound.operation.query is not None:
+                _bound(schemas[bound.operation.query, "validation"], PRINTABLE, named, seen)
+
+
+def _bound(schema: Any, pattern: str, named: Named, seen: set[str]) -> None:
+    if isinstance(schema, list):
+        for part in schema:
+            _bound(part, pattern, named, seen)
+    elif isinstance(schema, dict):
+        if (name := schema.get("$ref", "").rpartition("/")[2]) and name not in seen:
+            seen.add(name)
+            _bound(named[name], pattern, named, seen)
+        if schema.get("type") == "string" and not schema.keys() & {"pattern", "format", "enum", "const"}:
+            schema["pattern"] = pattern
+        for key in ("anyOf", "oneOf", "allOf", "items", "prefixItems", "additionalProperties"):
+            _bound(schema.get(key), pattern, named, seen)
+        _bound([*schema.get("properties", {}).values()], pattern, named, seen)
 
 
 def _page(declared: Operation, path: str, schemas: Schemas, named: Named, dialect: Dialect) -> dict[str, Any]:
@@ -111,6 +141,10 @@ def _page(declared: Operation, path: str, schemas: Schemas, named: Named, dialec
         given = declared.examples.get("body")
         content["example"] = example_of(content["schema"], named, whole=False) if given is None else given
         page["requestBody"] = {"required": declared.body_needed, "content": {JSON_TYPE: content}}
+    if declared.form is not None:
+        form = schemas[declared.form, "validation"]
+        content = {"schema": form, "example": example_of(form, named, whole=False)}
+        page["requestBody"] = {"required": True, "content": {FORM_TYPE: content}}
     page["security"] = [] if declared.open else [{"bearer": []}]
     return page
 
@@ -143,9 +177,18 @@ def _error(status: int, declared: Operation, schemas: Schemas, dialect: Dialect)
     return {"description": _MEANINGS[status], "content": kinds}
 
 
+LONGEST = {"account_id": 32, "clientId": 256, "user": 256}
+"Characters of those parameters of paths that have a limit of their own."
+
+
+def _in_path(name: str) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "string", "pattern": PRINTABLE}
+    return {**schema, "maxLength": LONGEST[name]} if name in LONGEST else schema
+
+
 def _parameters(declared: Operation, path: str, schemas: Schemas, named: Named) -> list[dict[str, Any]]:
     parameters: list[dict[str, Any]] = [
-        {"name": part[1:-1], "in": "path", "required": True, "schema": {"type": "string"}}
+        {"name": part[1:-1], "in": "path", "required": True, "schema": _in_path(part[1:-1])}
         for part in path.split("/")
         if part.startswith("{")
     ]
@@ -174,5 +217,5 @@ def _header(header: Header) -> dict[str, Any]:
         "in": "header",
         "required": False,
         "description": header.description,
-        "schema": {"type": "string", "minLength": 1, "maxLength": header.max_length},
+        "schema": {"type": "string", "minLength": 1, "maxLength": header.max_length, "pattern": r"^[!-~]+$"},
     }

@@ -25,6 +25,7 @@ TAG = "Events"
 RECONNECT_MS = 2000  # what a client is told to wait before it comes back
 PAGE = 500  # events read from the database at a time, and most of one page of the history
 SCANS = 20  # queries for one page of the history; a rarer event is found by the next page
+EVENT_ID = r"^(evt_)?[0-9]{1,16}$"
 MAX_KINDS = 512  # characters of `kind`
 
 LAST_EVENT_ID = Header("Last-Event-ID", "The last event that was seen; what came after it is sent first.", 32)
@@ -40,14 +41,17 @@ class StreamQuery(BaseModel):
         Field(max_length=MAX_KINDS, description="Kinds, separated by commas; `leg.*` stands for all that begin so."),
     ] = None
     after: Annotated[
-        str | None, Field(max_length=32, description="As Last-Event-ID, for clients that cannot send a header.")
+        str | None,
+        Field(max_length=32, pattern=EVENT_ID, description="As Last-Event-ID, for clients that cannot send a header."),
     ] = None
 
 
 class HistoryQuery(StreamQuery):
     """Which events, and how many."""
 
-    after: Annotated[str | None, Field(max_length=32, description="Only what came after this event.")] = None
+    after: Annotated[
+        str | None, Field(max_length=32, pattern=EVENT_ID, description="Only what came after this event.")
+    ] = None
     limit: Annotated[int, Field(ge=1, le=PAGE)] = 100
 
 

@@ -21,6 +21,7 @@ from ..auth import PERMISSIONS, Permission, Subject, forbidden, not_found, requi
 from ..errors import bad_request
 
 JSON_TYPE = "application/json"
+FORM_TYPE = "application/x-www-form-urlencoded"
 MAX_USER = 256  # characters of a user's id
 
 
@@ -145,6 +146,8 @@ class Operation:
     tag: str
     body: type[BaseModel] | None
     body_needed: bool
+    form: type[BaseModel] | None
+    "What the fields of an HTML form are, where the handler reads one; `body` is None then."
     query: type[BaseModel] | None
     answers: tuple[type[BaseModel], ...]
     "Empty when it answers with text or a stream."
@@ -219,6 +222,7 @@ def operation(
     aliases: Iterable[str] = (),
     media_type: str = JSON_TYPE,
     examples: Mapping[str, Any] | None = None,
+    form: type[BaseModel] | None = None,
 ) -> Callable[[HandlerT], HandlerT]:
     """Declare the decorated method to answer `method` on `path`; its docstring is the description.
 
@@ -246,6 +250,7 @@ def operation(
             tag=tag,
             body=body,
             body_needed=body_needed,
+            form=form,
             query=hints.get("query"),
             answers=tuple(kind for kind in kinds if issubclass(kind, BaseModel)),
             streams=any(issubclass(kind, web.StreamResponse) for kind in kinds),

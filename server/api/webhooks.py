@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
+from signalling import EVENT_KINDS
+
 from ..auth import not_found
 from ..delivery.endpoints import MAX_SECRET, MAX_URL, MIN_SECRET, Endpoint, Endpoints, checked_url, new_secret
 from ..delivery.outbox import Outbox
@@ -26,7 +28,11 @@ REDELIVER_AT_ONCE = 1000  # of one request; whoever has more asks again
 
 Url = Annotated[str, Field(min_length=1, max_length=MAX_URL)]
 Secret = Annotated[str, Field(min_length=MIN_SECRET, max_length=MAX_SECRET, pattern=r"^[!-~]+$")]
-Kinds = Annotated[list[Annotated[str, Field(min_length=1, max_length=64)]], Field(max_length=MAX_KINDS)]
+FAMILIES = dict.fromkeys(f"{kind.partition('.')[0]}.*" for kind in EVENT_KINDS)
+EventKind = Annotated[
+    str, Field(min_length=1, max_length=64, json_schema_extra={"enum": [*EVENT_KINDS, *FAMILIES, "*"]})
+]
+Kinds = Annotated[list[EventKind], Field(max_length=MAX_KINDS)]
 Format = Literal["ringway", "horn", "realtimekit"]
 
 KINDS_HINT = "Which events; `leg.*` stands for all that begin so. Empty: all."

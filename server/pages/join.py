@@ -10,13 +10,16 @@ import secrets
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
+from typing import Annotated, Literal
 from urllib.parse import parse_qs
+
+from pydantic import BaseModel, Field
 
 from signalling import Invitation, SignallingError, UnknownUser
 
 from ..api.health import PlainError, plain_error
 from ..api.invitation_models import MAX_DECLINE_REASON, MAX_NAME
-from ..api.openapi import Call, Dialect, Raw, operation, operations_of
+from ..api.openapi import FORM_TYPE, Call, Dialect, Raw, operation, operations_of
 from ..errors import bad_request
 from ..fields import CONTROLS
 from ..invitations import Inviting
@@ -24,7 +27,6 @@ from ..invitations import Inviting
 TAG = "Join page"
 HTML = "text/html"
 HTML_UTF8 = "text/html; charset=utf-8"
-FORM = "application/x-www-form-urlencoded"
 MAX_FIELDS = 8
 STYLE = (Path(__file__).parent / "join.css").read_bytes()
 HEADERS = {
@@ -40,6 +42,14 @@ HEADERS = {
 
 SITTING = '<section id="sitting"></section>'
 "Where a browser will take part; empty until browsers can."
+
+
+class AnswerForm(BaseModel):
+    """The fields of the page's form."""
+
+    answer: Literal["accept", "decline"]
+    name: Annotated[str, Field(max_length=MAX_NAME, description="Of who accepts.")] = ""
+    reason: Annotated[str, Field(max_length=MAX_DECLINE_REASON, description="Why it is declined.")] = ""
 
 
 class JoinPage:
@@ -84,6 +94,7 @@ class JoinPage:
         status=303,
         errors=(400, 403, 404, 409, 410, 413, 503),
         media_type=HTML,
+        form=AnswerForm,
     )
     async def answer(self, call: Call) -> Raw:
         """A form with `answer` (accept or decline), and `name` or `reason`. Who accepts becomes a guest user."""
@@ -173,8 +184,8 @@ def _quiet(markup: str) -> str:
 
 async def _form(call: Call) -> dict[str, str]:
     """The fields of a form, the first of each name. ApiError 400."""
-    if call.request.content_type != FORM:
-        raise bad_request(f"the body is a form: {FORM}")
+    if call.request.content_type != FORM_TYPE:
+        raise bad_request(f"the body is a form: {FORM_TYPE}")
     data = await call.request.read()
     try:
         fields = parse_qs(data.decode("utf-8"), keep_blank_values=True, max_num_fields=MAX_FIELDS)
