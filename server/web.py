@@ -8,6 +8,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -73,11 +74,19 @@ def make_app(
     app.on_response_prepare.append(origins(frozenset(cors_origins)))
     app[DIALECTS] = all_of
     app.on_shutdown.append(_end_streams(all_of))
-    for path, bound, dialect in _routes(all_of):
-        handler = _handler(bound, dialect, tokens, tenant)
-        app.router.add_route(bound.operation.method, path, handler)
-        if bound.operation.method == hdrs.METH_GET and not bound.operation.streams:
-            app.router.add_route(hdrs.METH_HEAD, path, handler)
+    routes = _routes(all_of)
+    shapes = {_shape(path) for path, _, _ in routes}
+    for shape, group in groupby(routes, key=lambda route: _shape(route[0])):
+        methods: set[str] = set()
+        for path, bound, dialect in group:
+            handler = _handler(bound, dialect, tokens, tenant)
+            app.router.add_route(bound.operation.method, path, handler)
+            methods.add(bound.operation.method)
+            if bound.operation.method == hdrs.METH_GET and not bound.operation.streams:
+                app.router.add_route(hdrs.METH_HEAD, path, handler)
+                methods.add(hdrs.METH_HEAD)
+        if any(_takes(other, shape) for other in shapes):
+            app.router.add_route(hdrs.METH_ANY, path, _no_other(methods))
     app.router.add_get("/openapi.json", _description(all_of))
     for name, (file, kind) in DOCS_FILES.items():
         app.router.add_get(f"/docs/{name}" if name else "/docs", _docs_file(DOCS / file, kind))
@@ -108,11 +117,38 @@ def _routes(dialects: Iterable[Dialect]) -> list[tuple[str, Bound, Dialect]]:
     ]
     taken: set[tuple[str, str]] = set()
     for path, bound, _ in every:
-        shape = (bound.operation.method, re.sub(r"\{[^}]*\}", "{}", path))
+        shape = (bound.operation.method, _shape(path))
         if shape in taken:
             raise ValueError(f"two operations answer {bound.operation.method} {path}")
         taken.add(shape)
-    return sorted(every, key=lambda route: [segment.startswith("{") for segment in route[0].split("/")])
+    return sorted(
+        every, key=lambda route: ([part.startswith("{") for part in route[0].split("/")], _shape(route[0]), route[0])
+    )
+
+
+def _shape(path: str) -> str:
+    """The path without the names of its parameters."""
+    return re.sub(r"\{[^}]*\}", "{}", path)
+
+
+def _takes(shape: str, other: str) -> bool:
+    """Whether a path of `shape` would answer requests for one of `other` too."""
+    parts, others = shape.split("/"), other.split("/")
+    return (
+        shape != other
+        and len(parts) == len(others)
+        and all(part in ("{}", wanted) for part, wanted in zip(parts, others, strict=True))
+    )
+
+
+def _no_other(methods: Iterable[str]) -> Handler:
+    """405 for the methods that a path lacks, although a path of parameters alike would take them (G2)."""
+    allowed = sorted(methods)
+
+    async def refuse(request: web.Request) -> web.StreamResponse:
+        raise web.HTTPMethodNotAllowed(request.method, allowed)
+
+    return refuse
 
 
 def _handler(bound: Bound, dialect: Dialect, tokens: Authenticator, tenant: str) -> Handler:
