@@ -12,8 +12,10 @@ from typing import Any
 from signalling import (
     RANKS,
     Channel,
+    Happening,
     NotThere,
     Participant,
+    ParticipantLeft,
     Registry,
     Role,
     Session,
@@ -64,6 +66,9 @@ class MeetingsApi:
         self._tokens = tokens
         self._gate = gate
         self._clock = clock
+        self._given: dict[tuple[str, int], str] = {}
+        "Session and index of those who were given a token and are still there -> id of its key."
+        registry.bus.followers.append(self._on_happening)
 
     @operation(
         "POST",
@@ -147,13 +152,14 @@ class MeetingsApi:
         )
         token = None
         if call.principal.kind == "admin":
-            _, token = self._tokens.create(
+            key, token = self._tokens.create(
                 call.tenant,
-                _token_name(session, stay),
+                f"participant {uuid_of_peer(session.id, stay.index)}",
                 user=user,
                 channel_roles={channel.id: role},
                 expires_at=self._clock() + TOKEN_LIFETIME_S,
             )
+            self._given[session.id, stay.index] = key.id
         return AddedAnswer(
             data=AddedParticipant(
                 id=uuid_of_peer(session.id, stay.index),
@@ -184,7 +190,7 @@ class MeetingsApi:
             raise NotThere("nobody of that id takes part")
         if stay.user != call.principal.user and call.require(session or channel) != "host":
             raise forbidden("only a host removes somebody else")
-        self._leave(session, stay)
+        session.leave(stay.user)
         return RemovedAnswer(
             data=RemovedParticipant(
                 custom_participant_id=stay.custom_id or stay.user, preset_id=stay.preset or stay.role, **_times(stay)
@@ -225,7 +231,7 @@ class MeetingsApi:
         if not kicked:
             raise NotThere("nobody of these ids takes part")
         for stay in kicked:
-            self._leave(session, stay)
+            session.leave(stay.user)
         return KickedAnswer(
             data=KickedData(
                 participants=[
@@ -248,11 +254,9 @@ class MeetingsApi:
     async def kick_all(self, call: Call) -> KickedAllAnswer:
         """Ends the session and hangs up every leg of it."""
         session = self._active(call)
-        present = session.present()
+        kicked = len(session.present())
         await session.end(by=call.principal.user, cause="everybody was kicked")
-        for stay in present:
-            self._forget_token(session, stay)
-        return KickedAllAnswer(data=KickedAllData(kicked_participants_count=len(present)))
+        return KickedAllAnswer(data=KickedAllData(kicked_participants_count=kicked))
 
     # From a request to what it is about.
 
@@ -289,16 +293,12 @@ class MeetingsApi:
         session.host = host
         return session
 
-    def _leave(self, session: Session, stay: Participant) -> None:
-        session.leave(stay.user)
-        self._forget_token(session, stay)
-
-    def _forget_token(self, session: Session, stay: Participant) -> None:
-        """The token that came with a stay ends with it."""
-        name = _token_name(session, stay)
-        for key in self._tokens.keys(session.tenant):
-            if key.name == name and key.revoked_at is None:
-                self._tokens.revoke(session.tenant, key.id)
+    def _on_happening(self, happening: Happening) -> None:
+        """The token that came with a stay ends with it, whoever ends it."""
+        if happening.kind is ParticipantLeft and self._given:
+            key = self._given.pop((happening.session.id, happening.fields["participant"]), None)
+            if key is not None:
+                self._tokens.revoke(happening.session.tenant, key)
 
 
 def _meeting(channel: Channel) -> MeetingItem:
@@ -313,10 +313,6 @@ def _role(preset: str, call: Call, channel: Channel, session: Session | None) ->
     viewer: Role = "viewer"
     own = max((role for role in roles if role is not None), key=lambda role: RANKS[role], default=viewer)
     return wanted if RANKS[wanted] <= RANKS[own] else own
-
-
-def _token_name(session: Session, stay: Participant) -> str:
-    return f"participant {uuid_of_peer(session.id, stay.index)}"
 
 
 def _times(stay: Participant) -> dict[str, Any]:

@@ -799,6 +799,23 @@ async def test_a_meeting_is_made_joined_and_ended(house: House) -> None:
     assert (await house.get(path, token=ann["token"]))[0] == 401, "the token ended with the session"
 
 
+async def test_a_participants_token_ends_with_its_stay_whoever_ends_it(house: House) -> None:
+    _, body = await house.post(MEETINGS, {"title": "x"}, token="admin")
+    path = f"{MEETINGS}/{body['data']['id']}"
+    tokens = []
+    for user in ("ann", "ben"):
+        asked = {"preset_name": "p", "custom_participant_id": user}
+        _, body = await house.post(f"{path}/participants", asked, token="admin")
+        tokens.append(body["data"]["token"])
+    session = house.registry.rooms.active_session(path.split("/")[-1])
+    assert session is not None
+    left, _ = await house.post("/api/CallSession/leaveSession", {"user": "ann", "session": session.id}, token="admin")
+    assert left == 200
+    assert [(await house.get(path, token=token))[0] for token in tokens] == [401, 200]
+    await session.end()
+    assert [(await house.get(path, token=token))[0] for token in tokens] == [401, 401]
+
+
 async def test_one_token_adds_itself_and_an_admin_anybody(house: House) -> None:
     _, body = await house.post(MEETINGS, {"title": "x"}, token="admin")
     path = f"{MEETINGS}/{body['data']['id']}/participants"

@@ -154,9 +154,14 @@ def _place(page: Page) -> Any:
 async def _few(connection: AsyncConnection, wanted: SessionFilter) -> list[int] | None:
     """All ids of what is wanted, live and ended, if they are FEW: the total and every page follow from them."""
     by_title = wanted.search is not None and not _only_searches(wanted)
-    if wanted.people is not None or wanted.viewer is not None or not (by_title or wanted.channel_id is not None):
+    by_others = wanted.people is not None or wanted.peers is not None or wanted.viewer is not None
+    if by_others or not (by_title or wanted.channel_id is not None):
         return None  # to make such a set costs as much for a part of it as for the whole, or nothing at all
-    query = select(sessions.c.id).where(*_narrow(connection, wanted)).limit(FEW + 1)
+    query = select(sessions.c.id).where(*_narrow(connection, wanted))
+    if wanted.channel_id is None:
+        (found,) = _sets(connection, wanted)
+        query = select(found.subquery().c[0])
+    query = query.limit(FEW + 1)
     ids = list((await connection.execute(query)).scalars())
     return ids if len(ids) <= FEW else None
 
