@@ -89,8 +89,8 @@ class PacketState(SdpLeg):
         self._ssrc: int | None = None
         self._highest = -1
         "Extended sequence number: not cut to 16 bits."
-        self._size = 0
-        "Of the last packet."
+        self._size = -1
+        "Of the last packet; of none yet, which no packet has: a packet of somebody else comes as one of 0 octets."
         self._route: Route = NOTHING
         self._clock_hz = 8_000
         self._transit = self._jitter = 0.0

@@ -203,11 +203,15 @@ class WebRtcLeg(VoiceLeg):
         return size
 
     def send(self, packet: memoryview | bytes, /) -> int:
-        """Encrypt and send, in place of a socket. OSError while there is no way or no key."""
+        """Encrypt and send, in place of a socket. OSError while there is no way or no key, and for what is too long."""
         keys, way = self._keys, self._send_to
         if keys is None or way is None:
             raise OSError("not connected")
-        way[0](keys.protect(bytes(packet)), way[1])
+        try:
+            protected = keys.protect(bytes(packet))
+        except (SrtpError, ValueError) as error:  # a header that belies its length, or longer than SRTP takes
+            raise OSError(str(error)) from error
+        way[0](protected, way[1])
         return len(packet)
 
     def _send_report(self, packet: bytes) -> None:

@@ -225,6 +225,19 @@ async def test_a_new_ssrc_does_not_succeed_one_that_speaks(
         await until(partial(refused, leg_a, number))
 
 
+async def test_18_a_stranger_who_speaks_first_is_refused(engine: MediaEngine, party: Make) -> None:
+    a, b, stranger = party(0xA), party(0xB), Party(0xBAD, "127.0.0.9")
+    leg_a, leg_b = join(engine, a, b)
+    stranger.target = a.target
+    stranger.send()
+    await until(partial(refused, leg_a, 1))
+    assert leg_b.stats.packets_sent == 0
+    a.send(0, b"true")
+    assert (await b.receive()).payload == b"true"
+    assert leg_a.stats.octets_received == 4
+    stranger.close()
+
+
 async def test_octets_of_packets_of_all_sizes_are_counted(engine: MediaEngine, party: Make) -> None:
     a, b = party(0xA), party(0xB)
     leg_a, leg_b = join(engine, a, b)

@@ -156,6 +156,18 @@ async def test_3_a_wrong_fingerprint_fails_the_leg(engine: MediaEngine) -> None:
     await peer.close()
 
 
+async def test_18_what_srtp_cannot_carry_is_lost_and_no_more(engine: MediaEngine) -> None:
+    peer = browser("PCMU")
+    leg = await offered(engine, peer)
+    await connected(leg)
+    for packet in (b"", b"\x9f" + bytes(11), b"\x80" + bytes(1500)):
+        before = leg.stats.packets_sent
+        leg.transmit(packet)
+        assert leg.stats.packets_sent == before
+    leg.close()
+    await peer.close()
+
+
 async def test_4_hold_and_resume_on_the_same_transport(engine: MediaEngine) -> None:
     peer = browser("PCMU")
     leg = await offered(engine, peer)
