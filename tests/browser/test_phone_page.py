@@ -22,7 +22,7 @@ pytestmark = pytest.mark.interop
 MOS_OF = (
     "async (cases) => { const {mos} = await import('/phone/quality.js'); return cases.map((each) => mos(...each)); }"
 )
-CARRIER = ("127.0.0.21", 25060)
+CARRIER = ("127.0.0.1", 5170)  # baresip sends RTP from there whatever address it is given
 CARRIER_NUMBER = "0301234"
 AT_ONCE = 3  # browsers' tabs with sound, on a machine of two cores
 
@@ -137,7 +137,7 @@ async def it_calls_a_phone(studio: Studio) -> None:
     async with studio.stage.cast() as cast, studio.phone() as page:
         (phone,) = await cast.phones(1)
         await page.dial(phone.settings.user)
-        await page.page.get_by_text("Ringing…").wait_for()
+        await page.page.locator("#call[data-state=ringing]").wait_for()
         await phone.answer()
         await page.talks()
         talk = await phone.talk_begins()
@@ -148,7 +148,7 @@ async def it_calls_a_phone(studio: Studio) -> None:
             await phone.event("CALL_DTMF_START", digit)
         await _hears_digit(page, phone)
         await page.press("Hold")
-        await page.page.get_by_text("On hold").wait_for()
+        await page.page.locator("#state", has_text="On hold").wait_for()
         await page.never_hears(phone.settings.tone_hz)
         await page.press("Resume")
         await page.hears(phone.settings.tone_hz)
@@ -178,20 +178,19 @@ async def a_phone_calls_it(studio: Studio) -> None:
     async with studio.stage.cast() as cast, studio.phone() as page:
         (phone,) = await cast.phones(1)
         await phone.dial(f"sip:{page.number}@127.0.0.1")
-        await page.page.get_by_text(f"{phone.settings.user} is calling").wait_for()
+        await page.page.locator("#state", has_text=f"{phone.settings.user} is calling").wait_for()
         await page.press("Answer")
         await page.talks()
         talk = await phone.talk_begins()
         await page.hears(phone.settings.tone_hz)
         await phone.command("hold")
-        await page.page.get_by_text("They put you on hold").wait_for()
+        await page.page.locator("#state", has_text="They put you on hold").wait_for()
         await phone.command("resume")
         await page.hears(phone.settings.tone_hz)
         await phone.hang_up()
         await phone.talk_ends(talk)
         await page.idle()
-        heard = await phone.heard_in_parts(TONE_HZ)
-        assert sum(part.tone_s for part in heard) > 2.0, heard
+        assert (await phone.heard(TONE_HZ)).tone_s > 1.0
 
 
 @scenes.add
