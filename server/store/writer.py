@@ -30,7 +30,6 @@ FLUSH_S = 0.1  # from the first row of a batch to its commit's beginning
 SLOW_S = 0.3  # a commit that takes longer is put on disk as well
 SETTLE_S = 2.0  # how long a reader waits for what was written before
 RETRY_FIRST_S, RETRY_LIMIT_S = 0.25, 5.0
-CLOSE_S = 5.0  # for the last commit
 ALIVE_INTERVAL_S = 5.0
 ALIVE = "alive_at"
 "The setting that says when the process was last known to run, in ms since the epoch."
@@ -308,16 +307,13 @@ class Writer:
             log.error("rows_lost", rows=self._backlog.rows_in_memory)
 
     async def _end_attempt(self) -> None:
+        """Wait for it: SQLite's ends by itself, and PostgreSQL's has a limit."""
         if self._attempt is None:
             return
-        await asyncio.wait([self._attempt], timeout=CLOSE_S)
-        if not self._attempt.done():
-            if not self._kept:
-                await self._keep()
-            self._attempt.cancel()
-            await asyncio.wait([self._attempt], timeout=CLOSE_S)
-            self._attempt = None
-            self._down = True
+        await asyncio.wait([self._attempt], timeout=SLOW_S)
+        if not self._attempt.done() and not self._kept:
+            await self._keep()
+        await asyncio.wait([self._attempt])
         await self._conclude()
 
     # Timers.
