@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from server import app, config, sections
-from server.sections import Config
 from server.errors import ConfigError
+from server.sections import Config
 from sip import TrunkConfig
 
 ROOT = Path(__file__).parent.parent.parent
