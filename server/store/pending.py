@@ -137,17 +137,20 @@ class Pending:
         call_rows: list[tuple[Any, ...]] = []
         for session, touched in sessions.items():
             number, channel_id = touched.number, touched.channel_id
-            session_rows.append(session_values(session, number, channel_id))
             stays = session.participants
             if not touched.all:
                 stays = [stays[index] for index in sorted(touched.participants) if index < len(stays)]
-            if self.people is not None:
-                for stay in stays:
-                    participant_rows.append(participant_values(session, stay, number, channel_id, self.people))
             if session.calls:
                 touched.calls.add(len(session.calls) - 1)
-                indices = range(len(session.calls)) if touched.all else sorted(touched.calls)
+            indices = range(len(session.calls)) if touched.all else sorted(touched.calls)
+            try:
+                session_rows.append(session_values(session, number, channel_id))
+                if self.people is not None:
+                    for stay in stays:
+                        participant_rows.append(participant_values(session, stay, number, channel_id, self.people))
                 call_rows += [call_values(session, index) for index in indices]
+            except Exception:  # a fault of ours in one session must not cost the history of the others
+                log.exception("session_not_written", session=session.id)
         return [
             Run("sessions", "upsert", SESSION_COLUMNS, session_rows),
             Run("participants", "upsert", PARTICIPANT_COLUMNS, participant_rows),

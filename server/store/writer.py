@@ -179,8 +179,12 @@ class Writer:
         while True:
             await self._signal.wait()
             self._signal.clear()
-            await self._conclude()
-            await self._move()
+            try:
+                await self._conclude()
+                await self._move()
+            except Exception as error:  # a disk that fails, or a fault of ours: later rows must be kept all the same
+                log.exception("writer_failed")
+                self._failed(error)
             if self._closing:
                 break
         await self._finish()

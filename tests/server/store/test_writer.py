@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
+from server.store import backlog
 from server.store import writer as writer_module
 from server.store.pending import Write
+from server.store.spool import Spool, SpoolFull
 from server.store.writer import StoreUnavailable
 from signalling import ChatSent, Happening
 from tests.server.postgres import Cluster
@@ -202,6 +204,43 @@ async def test_4_a_row_that_the_database_refuses_does_not_stop_the_others(databa
         await desk.check(session)
 
 
+async def test_4_a_fault_of_ours_in_one_session_does_not_stop_the_others(tmp_path: Path) -> None:
+    async with open_desk(f"sqlite:///{tmp_path}/r.db", tmp_path) as desk:
+        odd = desk.session(name="odd")
+        odd.max_present = None  # type: ignore[assignment]  # what no code of ours should do
+        odd.updated_at = None  # type: ignore[assignment]
+        after = desk.session(name="after")
+        await desk.writer.settled()
+
+        assert [row["name"] for row in await desk.rows("sessions")] == ["after"]
+        await desk.check(after)
+        odd.max_present, odd.updated_at = 1, 0.0
+
+
+async def test_4_a_spool_that_cannot_be_read_does_not_stop_the_writer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_desk(f"sqlite:///{tmp_path}/r.db", tmp_path) as desk:
+        end = set_pragma(desk, "query_only=ON")
+        lived = await live_through(desk, 20)
+        await desk.until(lambda: not desk.writer.up)
+
+        def broken(*_: object) -> None:
+            raise OSError(5, "Input/output error")
+
+        with monkeypatch.context() as failing:
+            failing.setattr(Spool, "first", broken)
+            failing.setattr(Spool, "drop_first", broken)
+            end()
+            set_pragma(desk, "query_only=OFF")
+            failures = desk.writer.failures
+            lived += await live_through(desk, 20)
+            await desk.until(lambda: desk.writer.failures > failures + 1)
+        await desk.all_written()
+
+        await desk.check(*lived)
+
+
 # A database that fails. What goes on is told apart by the sequence numbers of the events.
 
 
@@ -369,9 +408,6 @@ async def test_4_what_a_former_process_spooled_comes_first(tmp_path: Path) -> No
 async def test_4_memory_is_bounded_when_there_is_no_disk_either(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from server.store import backlog
-    from server.store.spool import Spool, SpoolFull
-
     def full(spool: Spool, entry: object) -> None:
         raise SpoolFull("no space left on device")
 
