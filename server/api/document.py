@@ -40,6 +40,7 @@ def document(dialects: Iterable[Dialect], *, title: str, version: str) -> dict[s
 
 
 HTML_TYPE = "text/html"
+SWITCHING = 101
 Schemas = Mapping[tuple[type[BaseModel], JsonSchemaMode], dict[str, Any]]
 
 _MEANINGS = {
@@ -130,7 +131,7 @@ def _page(declared: Operation, path: str, schemas: Schemas, named: Named, dialec
         "description": declared.description,
         "tags": [declared.tag],
         "responses": {
-            str(declared.status): {"description": "Success.", "content": _success(declared, schemas, named)},
+            str(declared.status): _success(declared, schemas, named),
             **{str(status): _error(status, declared, schemas, dialect) for status in declared.errors},
         },
     }
@@ -153,16 +154,18 @@ _NO_BRACES = str.maketrans("", "", "{}")
 
 
 def _success(declared: Operation, schemas: Schemas, named: Named) -> dict[str, Any]:
+    if declared.status == SWITCHING:
+        return {"description": "From now on the connection is a WebSocket."}
     answers = [schemas[model, "serialization"] for model in declared.answers]
-    content: dict[str, Any] = {}
+    content: dict[str, Any] = {"schema": {"type": "object"}}
     if answers:
         content = {"schema": answers[0] if len(answers) == 1 else {"oneOf": answers}}
         content["example"] = example_of(answers[0], named, whole=True)
-    elif declared.media_type.startswith("text/"):
-        content = {"schema": {"type": "string"}}
+    elif declared.media_type != JSON_TYPE:
+        content = {"schema": {"type": "string"}} if declared.media_type.startswith("text/") else {}
     if (example := declared.examples.get(str(declared.status))) is not None:
         content["example"] = example
-    return {declared.media_type: content}
+    return {"description": "Success.", "content": {declared.media_type: content}}
 
 
 def _error(status: int, declared: Operation, schemas: Schemas, dialect: Dialect) -> dict[str, Any]:

@@ -62,7 +62,15 @@ class SipWebSocketApi:
             on_shutdown=self._sockets.close,
         )
 
-    @operation("GET", "/sip", summary="Connect a SIP softphone", tag=TAG, permission="sip.connect", errors=(426, 503))
+    @operation(
+        "GET",
+        "/sip",
+        summary="Connect a SIP softphone",
+        tag=TAG,
+        permission="sip.connect",
+        status=101,
+        errors=(426, 503),
+    )
     async def connect(self, call: Call) -> web.StreamResponse:
         """One SIP message a frame, text or binary. Phones prove who they are as all phones do, by digest."""
         request = call.request

@@ -80,7 +80,13 @@ class WebSocketApi:
         self.desk.close()
 
     @operation(
-        "GET", "/ws", summary="Connect to the signalling channel", tag=TAG, permission="ws.connect", errors=(426, 503)
+        "GET",
+        "/ws",
+        summary="Connect to the signalling channel",
+        tag=TAG,
+        permission="ws.connect",
+        status=101,
+        errors=(426, 503),
     )
     async def connect(self, call: Call) -> web.StreamResponse:
         """JSON frames as /asyncapi.json says. The first one is `hello` with the token, unless the handshake had it."""
@@ -99,7 +105,14 @@ class WebSocketApi:
             await socket.finished()
         return socket.ws
 
-    @operation("GET", "/asyncapi.json", summary="Describe the signalling channel", tag=TAG, permission="ws.describe")
+    @operation(
+        "GET",
+        "/asyncapi.json",
+        summary="Describe the signalling channel",
+        tag=TAG,
+        permission="ws.describe",
+        examples={"200": {"asyncapi": "3.0.0"}},
+    )
     async def describe(self, call: Call) -> Raw:
         """AsyncAPI 3.0, made from the models of commands and events."""
         if self._described is None:
