@@ -22,7 +22,7 @@ RUN_STAMP := $(VENV)/.installed-run$(call sum,requirements/base.txt requirements
 DEV_STAMP := $(VENV)/.installed-dev$(call sum,requirements/dev.txt)
 
 .NOTPARALLEL:
-.PHONY: help run test tools lint types unit interop format bench fuzz vendor requirements clean
+.PHONY: help run test tools lint types unit interop format bench fuzz client vendor requirements clean
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -67,6 +67,10 @@ bench: $(DEV_STAMP)
 ## make fuzz [ARGS=...]  feed mutated messages to the parser
 fuzz: $(DEV_STAMP)
 	$(BIN)/python -m tests.fuzz.run $(or $(ARGS),--count 100000)
+
+## make client           write the Python client anew, from the server's operations
+client: $(DEV_STAMP)
+	$(BIN)/python -m tests.server.client.generate
 
 ## make vendor           bundle JsSIP for the phone page anew (needs npm)
 vendor:

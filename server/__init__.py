@@ -1,6 +1,6 @@
 """The programme: configuration, command line, REST API, and the place where the parts are put together.
 
-Nobody imports this package; it is started as `ringway`.
+It is started as `ringway`; nobody imports it, but for `server.client`, which stands on its own.
 """
 
 __all__: list[str] = []
