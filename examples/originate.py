@@ -15,72 +15,50 @@ import os
 import sys
 import uuid
 from collections.abc import Sequence
-from typing import Any
 
-import aiohttp
+from server.client import NoAnswer, Refused, Ringway, pbx
 
 POLL_S = 0.5
-GIVE_UP_AFTER = 3  # tries to create; the Idempotency-Key sees to it that only one of them dials
 
 
-class Refused(Exception):
-    """The server answered with an error; the text is its own."""
+async def create(ringway: Ringway, body: pbx.CreateSession) -> str:
+    """Start the call and return the session's id; the key lets the client ask again without dialling twice."""
+    made = await ringway.pbx.create_session(body, idempotency_key=str(uuid.uuid4()))
+    assert isinstance(made, pbx.SessionId), "the other answer is that of a dry run"
+    return made.id
 
 
-async def ask(http: aiohttp.ClientSession, method: str, path: str, **kwargs: Any) -> dict[str, Any]:
-    """One request; its decoded answer, or Refused."""
-    async with http.request(method, path, **kwargs) as response:
-        answer: dict[str, Any] = await response.json()
-        if response.status >= 400:
-            raise Refused(f"{response.status} {answer['error_code']}: {answer['message']}")
-        return answer
-
-
-async def create(http: aiohttp.ClientSession, body: dict[str, object]) -> str:
-    """Start the call and return the session's id; asks again, without dialling twice, when the network fails."""
-    headers = {"Idempotency-Key": str(uuid.uuid4())}
-    for attempt in range(1, GIVE_UP_AFTER + 1):
-        try:
-            return str((await ask(http, "POST", "/api/sessions", json=body, headers=headers))["id"])
-        except aiohttp.ClientConnectionError:
-            if attempt == GIVE_UP_AFTER:
-                raise
-            await asyncio.sleep(POLL_S)
-    raise AssertionError("the loop returns or raises")
-
-
-async def follow(http: aiohttp.ClientSession, session: str) -> int:
+async def follow(ringway: Ringway, session: str) -> int:
     """Tell what happens until the session has ended; how long they talked, in seconds."""
     talked = -1
     while True:
-        active = await ask(http, "GET", "/api/sessions", params={"top": "1000"})
-        call = (await ask(http, "GET", f"/api/sessions/{session}"))["calls"][-1]
-        if call["talking_time"] != talked:
-            talked = call["talking_time"]
-            print(f"{call['caller']} -> {call['callee']}: {talked} s", flush=True)
-        if all(item["id"] != session for item in active["items"]):
+        active = await ringway.pbx.list_sessions(pbx.ListQuery(top=1000))
+        call = (await ringway.pbx.get_session(session)).calls[-1]
+        if call.talking_time != talked:
+            talked = call.talking_time
+            print(f"{call.caller} -> {call.callee}: {talked} s", flush=True)
+        if all(item.id != session for item in active.items):
             return talked
         await asyncio.sleep(POLL_S)
 
 
 async def run(options: argparse.Namespace) -> int:
     """The whole programme; its exit status."""
-    body: dict[str, object] = {"caller": options.caller, "callee": options.callee, "send_sdp": True}
+    body = pbx.CreateSession(caller=options.caller, callee=options.callee, send_sdp=True)
     if options.trunk:
-        body["trunk"] = options.trunk
+        body.trunk = options.trunk
     if options.name:
-        body["caller_display_name"] = options.name
+        body.caller_display_name = options.name
     if options.auto_answer:
-        body |= {"additional_header": "ANSWER_MODE", "header_direction": "CALLER"}
-    headers = {"Authorization": f"Bearer {options.token}"}
-    async with aiohttp.ClientSession(options.url, headers=headers) as http:
+        body.additional_header, body.header_direction = "ANSWER_MODE", "CALLER"
+    async with Ringway(options.url, options.token) as ringway:
         try:
-            session = await create(http, body)
+            session = await create(ringway, body)
             print(f"session {session}", flush=True)
             try:
-                return 0 if await follow(http, session) > 0 else 1
+                return 0 if await follow(ringway, session) > 0 else 1
             except asyncio.CancelledError:
-                await ask(http, "POST", f"/api/sessions/{session}/destroy")
+                await ringway.pbx.destroy_session(session)
                 raise
         except Refused as refused:
             print(refused, file=sys.stderr)
@@ -101,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return asyncio.run(run(parser.parse_args(arguments)))
     except KeyboardInterrupt:
         return 1
-    except aiohttp.ClientConnectionError as error:
+    except NoAnswer as error:
         print(f"no answer from the server: {error}", file=sys.stderr)
         return 2
 
