@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -272,7 +272,17 @@ async def test_it_is_enforced_a_minute_after_the_start_and_then_every_hour(datab
     await tidy.close()
 
 
-async def test_a_database_that_is_down_is_tried_again_an_hour_later(database: Database) -> None:
+@pytest.fixture
+def lines() -> Iterator[list[Any]]:
+    """What is logged, of any level."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("debug"))
+    with structlog.testing.capture_logs() as lines:
+        yield lines
+    structlog.configure(**before)
+
+
+async def test_a_database_that_is_down_is_tried_again_an_hour_later(database: Database, lines: list[Any]) -> None:
     async with database.transaction() as connection:
         await connection.exec_driver_sql("ALTER TABLE events RENAME TO gone")
     done = asyncio.Event()
@@ -286,9 +296,8 @@ async def test_a_database_that_is_down_is_tried_again_an_hour_later(database: Da
             await asyncio.Event().wait()
 
     tidy = Retention(database, Days(), clock=Clock().now, sleep=sleep)
-    with structlog.testing.capture_logs() as lines:
-        await tidy.start()
-        await done.wait()
+    await tidy.start()
+    await done.wait()
     await tidy.close()
     assert [line["event"] for line in lines] == ["retention_failed"] * 2
 
