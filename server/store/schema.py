@@ -124,8 +124,7 @@ sessions = Table(
         "started_at",
         "id",
         "channel_name",
-        sqlite_where=text("had_recording = 1"),
-        postgresql_where=text("had_recording"),
+        sqlite_where=text("had_recording = 1"),  # saying so of PostgreSQL would load its dialect at every start
     ),
 )
 

@@ -6,12 +6,15 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from operator import itemgetter
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from sqlalchemy import BindParameter, Delete, Dialect, Insert, Table, Update, bindparam, delete, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 
 from . import schema
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql
 
 Mode = Literal["upsert", "insert", "delete"]
 
@@ -48,7 +51,11 @@ class Statements:
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
         self._is_sqlite = dialect.name == "sqlite"
-        self._insert = sqlite.insert if self._is_sqlite else postgresql.insert
+        self._insert: Callable[[Table], sqlite.Insert | postgresql.Insert] = sqlite.insert
+        if not self._is_sqlite:
+            from sqlalchemy.dialects.postgresql import insert  # a tenth of a second that most starts do without
+
+            self._insert = insert
         self._made: dict[tuple[str, Mode, tuple[str, ...]], _Made] = {}
 
     def prepared(self, run: Run) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:

@@ -71,7 +71,6 @@ def _sessions() -> None:
         "sessions",
         ["tenant", "had_recording", "started_at", "id", "channel_name"],
         sqlite_where=sa.text("had_recording = 1"),
-        postgresql_where=sa.text("had_recording"),
     )
     op.create_index("ix_sessions_started", "sessions", ["tenant", "started_at", "id"])
 
