@@ -111,7 +111,8 @@ MediaMode = Literal["anchor", "bypass"]
 class Section(BaseModel):
     """A table of the file: strict types, no unknown keys."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    # Built when first used: most are only ever used as a part of Config, and building each costs start-up time.
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, defer_build=True)
 
 
 class Server(Section):

@@ -213,7 +213,7 @@ class Trunk(Model):
     hosts: list[str]
     username: str | None = None
     password: str | None = None
-    register_: bool = Field(False, alias="register")
+    register_: bool = Field(default=False, validation_alias="register", serialization_alias="register")
     registrar: str | None = None
     register_expires_s: int = 3600
     inbound_sources: list[str] | None = None
@@ -256,7 +256,7 @@ class TrunkEntry(Model):
     name: str
     hosts: list[str]
     username: str | None = None
-    register_: bool = Field(False, alias="register")
+    register_: bool = Field(default=False, validation_alias="register", serialization_alias="register")
     registrar: str | None = None
     register_expires_s: int = 3600
     inbound_sources: list[str] | None = None

@@ -171,7 +171,7 @@ class SessionsQuery(Model):
     sort: Literal["started", "ended", "name", "presence"] = "started"
     """`presence`: by participantsCount; `ended`: running ones count as the last to end (B23)."""
     order: Literal["asc", "desc"] = "desc"
-    from_: int | None = Field(None, alias="from")
+    from_: int | None = Field(default=None, validation_alias="from", serialization_alias="from")
     """Only sessions started after this instant, in ms."""
     to: int | None = None
     """Only sessions started before this instant, in ms."""

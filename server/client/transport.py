@@ -37,7 +37,7 @@ class Transport:
     """How a client reaches its server, and as whom."""
 
     url: str
-    token: str
+    token: str = field(repr=False)
     account: str
     app: str
     timeout_s: float

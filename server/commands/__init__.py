@@ -1,1 +1,1 @@
-"""Commands that change users and API keys, in a running server or in its database, and those for the database itself."""
+"""Commands that change users and API keys, live or in the database, and those for the database itself."""

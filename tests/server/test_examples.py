@@ -1,4 +1,4 @@
-"""examples/originate.py against the API, with a registry whose calls are only told about."""
+"""The examples against the API; behind originate.py is a registry whose calls are only told about."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from examples import originate
+from examples import events, originate
 
 from .conftest import ADMIN, Api
 from .fake_registry import FakeSession
+from .house import House
 
 SCRIPT = Path(originate.__file__)
 
@@ -85,3 +86,30 @@ def test_it_says_when_there_is_no_server() -> None:
     assert ran.returncode == 2
     assert ran.stderr.startswith("no answer from the server")
     assert "Traceback" not in ran.stderr
+
+
+# examples/events.py
+
+
+async def test_it_tells_the_events_of_a_session_until_its_end(
+    house: House, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session = house.session("alice")
+    arguments = argparse.Namespace(
+        url=str(house.client.make_url("/")), token=house.tokens["alice"], session=session.id, kind=[], after="evt_0"
+    )
+    running = asyncio.ensure_future(events.run(arguments))
+    session.join("bob")
+    await session.end()
+    assert await asyncio.wait_for(running, 5) == 0
+    kinds = [line.split()[2] for line in capsys.readouterr().out.splitlines()]
+    assert (kinds[0], kinds[-1]) == ("session.started", "session.ended")
+    assert kinds.count("participant.joined") == 2
+
+
+async def test_a_session_that_is_not_there_is_2(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = argparse.Namespace(
+        url=str(house.client.make_url("/")), token=house.tokens["alice"], session="1", kind=["leg.*"], after=None
+    )
+    assert await events.run(arguments) == 2
+    assert "404 " in capsys.readouterr().err

@@ -192,15 +192,16 @@ def written(module: Module, name: str) -> str:
 def written_field(module: Module, wire: str, field: Mapping[str, Any], *, needed: bool) -> str:
     """One field, with what there is to say of it."""
     name = f"{wire}_" if keyword.iskeyword(wire) or hasattr(BaseModel, wire) else wire
+    alias = f'validation_alias="{wire}", serialization_alias="{wire}"'  # not `alias`: constructors take the name
     kind, default = module.type_of(field), field.get("default")
     if needed:
-        value = f' = Field(alias="{wire}")' if name != wire else ""
+        value = f" = Field({alias})" if name != wire else ""
     else:
         simple = isinstance(default, (str, int, float, bool))
         if not simple and "None" not in kind.split(" | "):
             kind = f"{kind} | None"
         value = repr(default) if simple else "None"
-        value = f' = Field({value}, alias="{wire}")' if name != wire else f" = {value}"
+        value = f" = Field(default={value}, {alias})" if name != wire else f" = {value}"
     described = field.get("description")
     return f"    {name}: {kind}{value}\n" + (text(described, "    ") if described else "")
 
