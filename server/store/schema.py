@@ -110,12 +110,12 @@ sessions = Table(
     ),
     Index("ix_sessions_host", "tenant", "host", "updated_at", "id"),
     Index("ix_sessions_owner", "tenant", "owner", "id"),
+    # In SQLite of these sessions alone; to say so of PostgreSQL would load its dialect at every start.
     Index(
         "ix_sessions_parent",
         "parent_id",
         "id",
         sqlite_where=text("parent_id IS NOT NULL"),
-        postgresql_where=text("parent_id IS NOT NULL"),
     ),
     Index(
         "ix_sessions_recorded",
@@ -124,7 +124,7 @@ sessions = Table(
         "started_at",
         "id",
         "channel_name",
-        sqlite_where=text("had_recording = 1"),  # saying so of PostgreSQL would load its dialect at every start
+        sqlite_where=text("had_recording = 1"),
     ),
 )
 

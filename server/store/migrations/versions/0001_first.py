@@ -64,7 +64,7 @@ def _sessions() -> None:
     op.create_index("ix_sessions_name", "sessions", ["tenant", "name", "created_at", "id"])
     op.create_index("ix_sessions_owner", "sessions", ["tenant", "owner", "id"])
     known = sa.text("parent_id IS NOT NULL")
-    op.create_index("ix_sessions_parent", "sessions", ["parent_id", "id"], sqlite_where=known, postgresql_where=known)
+    op.create_index("ix_sessions_parent", "sessions", ["parent_id", "id"], sqlite_where=known)
     op.create_index("ix_sessions_presence", "sessions", ["tenant", "participants_count", "id"])
     op.create_index(
         "ix_sessions_recorded",
