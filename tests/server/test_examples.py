@@ -91,9 +91,7 @@ def test_it_says_when_there_is_no_server() -> None:
 # examples/events.py
 
 
-async def test_it_tells_the_events_of_a_session_until_its_end(
-    house: House, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_it_tells_the_events_of_a_session_until_its_end(house: House, capsys: pytest.CaptureFixture[str]) -> None:
     session = house.session("alice")
     arguments = argparse.Namespace(
         url=str(house.client.make_url("/")), token=house.tokens["alice"], session=session.id, kind=[], after="evt_0"
