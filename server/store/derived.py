@@ -172,8 +172,8 @@ def _sqlite() -> Iterator[str]:
             take += [f"UPDATE search_names SET n = n - 1 {this}", f"DELETE FROM search_names {this} AND n <= 0"]
         yield from _triggers(table, "named", columns, add, take)
     yield "ANALYZE sqlite_master"  # makes the table of statistics
-    for table, index, statistic in _STATISTICS:
-        yield f"INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES ('{table}', '{index}', '{statistic}')"
+    rows = ", ".join(f"('{table}', '{index}', '{statistic}')" for table, index, statistic in _STATISTICS)
+    yield f"INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES {rows}"
     yield "ANALYZE sqlite_master"  # reads it
 
 

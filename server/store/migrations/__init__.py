@@ -60,5 +60,5 @@ def create(connection: Connection) -> None:
     from ..derived import make
     from ..schema import metadata
 
-    metadata.create_all(connection)
+    metadata.create_all(connection, checkfirst=False)
     make(connection)
