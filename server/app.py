@@ -338,9 +338,12 @@ class SipDoor:
 
     def __init__(self, endpoint: SipEndpoint) -> None:
         self._endpoint = endpoint
+        self._preload: asyncio.Future[None] | None = None
 
     def connect(self, **ends: Any) -> WebSocketFlow:
-        """A new connection."""
+        """A new connection. The first one has what browsers need imported, before anybody calls."""
+        if self._preload is None:
+            self._preload = asyncio.get_running_loop().run_in_executor(None, MediaEngine.preload)
         return WebSocketFlow(**ends)
 
     def receive(self, data: bytes, flow: WebSocketFlow) -> None:
@@ -531,14 +534,13 @@ async def _serve(config: Config, announce: Callable[[Server], None]) -> None:
     # What was made so far lives as long as the process: the collector need not walk it again and again.
     gc.collect()
     gc.freeze()
+    gc.enable()
     gc.set_threshold(*GC_THRESHOLDS)
     announce(server)
-    preload = loop.run_in_executor(None, MediaEngine.preload)
     log.info("ready", http=server.http_ports, sip=config.sip.listen)
     await told_to_stop.wait()
     log.info("stopping")
     await server.stop()
-    await preload
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -6,6 +6,7 @@ Heavy parts are imported by the command that needs them, so that help and versio
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import secrets
 import sys
@@ -131,6 +132,7 @@ def _config_check(options: argparse.Namespace) -> None:
 
 
 def _run(config: Config, token: str | None) -> None:
+    gc.disable()  # until ready: all that is made so far stays, and looking through it again and again takes time
     from . import app, logs
 
     logs.set_up(config.server.log_level, config.server.log_format)
