@@ -117,6 +117,8 @@ class SessionEnded(SessionEvent):
     cause: str
     status: int
     by: str
+    user: str | None = None
+    "Id of the user who ended it by a command."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

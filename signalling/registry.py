@@ -14,7 +14,7 @@ import structlog
 
 from . import originate
 from .commands import CallRecord
-from .errors import LimitReached, NotAllowed, WrongState
+from .errors import LimitReached, WrongState
 from .events import EventBus
 from .originate import DryRun, OriginateRequest
 from .people import People
@@ -126,7 +126,6 @@ class Registry:
 
         Raises SignallingError; WrongState when the given session has ended or has a call already.
         """
-        self._must_own_phones(principal)
         origination = originate.resolve(self.switch, request, principal)
         record = CallRecord(
             request.caller,
@@ -156,12 +155,7 @@ class Registry:
 
     async def dry_run(self, request: OriginateRequest, principal: Principal) -> DryRun:
         """What `originate` would send, and why; nothing is sent. Raises SignallingError."""
-        self._must_own_phones(principal)
         return await originate.rehearse(self.switch, originate.resolve(self.switch, request, principal))
-
-    def _must_own_phones(self, principal: Principal) -> None:
-        if principal.tenant != self.switch.tenant:
-            raise NotAllowed("the phones and trunks belong to another tenant")
 
     def sessions(self, tenant: str | None = None) -> list[Session]:
         """The active ones, oldest first; of one tenant, or of all."""
@@ -198,7 +192,7 @@ class Registry:
         if self._reaper is not None:
             self._reaper.cancel()
         sessions = [session for session in self.sessions() if session.has_task]
-        waits = [asyncio.ensure_future(session.hang_up("the server stops")) for session in sessions]
+        waits = [asyncio.ensure_future(session.end(cause="the server stops")) for session in sessions]
         if waits:
             await asyncio.wait(waits, timeout=CLOSE_WAIT_S)
 
@@ -214,7 +208,7 @@ class Registry:
             raise LimitReached("the server stops", retry_after_s=limits.retry_after_s)
         if calls >= limits.sessions:
             raise LimitReached(f"{calls} sessions are the limit", retry_after_s=limits.retry_after_s)
-        if calls - self._answered >= limits.early:
+        if self.early >= limits.early:
             raise LimitReached(f"{limits.early} calls ring already", retry_after_s=limits.retry_after_s)
         session = self._session(record, tenant=self.switch.tenant, made_by=made_by, owner=owner, host=host)
         session.name = f"{record.caller} → {record.callee}"

@@ -31,7 +31,7 @@ from .events import (
     SessionStarted,
     SessionUnpaused,
 )
-from .ids import MAX_INDEX, uuid_of_channel
+from .ids import uuid_of_channel
 from .legs import Leg, MediaError
 from .participants import ChatMessage, Participant
 from .rooms import Channel, Role
@@ -40,6 +40,7 @@ log = structlog.get_logger("signalling.session")
 
 MAX_INBOX = 1000  # posted and not yet read; a call in order has a handful, so more is an attack or a stuck task
 MAX_EVENTS = 200  # kept in memory for each session, oldest dropped
+MAX_STAYS = 20_000  # of one session, past and present: each join looks through them
 MAX_CHAT = 16_384  # characters of one message
 
 Origin = Literal["sip", "pbx", "callsession", "channels", "invitations", "realtimekit", "channel"]
@@ -82,6 +83,7 @@ class Session:
         "end_cause",
         "ended",
         "ended_at",
+        "ended_by",
         "group_id",
         "host",
         "id",
@@ -156,6 +158,8 @@ class Session:
         "Since when nobody takes part; None while somebody does."
         self.ended = False
         self.ended_at: float | None = None
+        self.ended_by: str | None = None
+        "Id of the user who ended it by a command."
         self.end_cause: str | None = None
         self.updated_at = 0.0
         self._bus = bus
@@ -265,7 +269,7 @@ class Session:
             raise WrongState("the session has ended")
         if self.participant(user) is not None:
             raise AlreadyThere(f"{user!r} takes part already")
-        if len(self.participants) >= MAX_INDEX:
+        if len(self.participants) >= MAX_STAYS:
             raise LimitReached("too many participants came and went")
         index = len(self.participants)
         participant = Participant(
@@ -401,7 +405,7 @@ class Session:
         """End the session and every leg of it; returns once it has ended. `by` is a user. WrongState if it had."""
         if self.ended:
             raise WrongState("the session has ended")
-        self._ending = True
+        self._ending, self.ended_by = True, by
         if self._task is None or self._task.done():
             self._end(Finished(cause, by="command"), time())
             return
@@ -412,10 +416,6 @@ class Session:
         """End a session without a call for a reason of the server's own."""
         assert not self.has_task
         self._end(Finished(cause, by="server"), time())
-
-    async def hang_up(self, cause: str = "ended by command") -> None:
-        """As `end`."""
-        await self.end(cause=cause)
 
     async def hold(self) -> None:
         """Put every leg on hold (re-INVITE, RTP stops). WrongState before both have answered."""
@@ -550,7 +550,7 @@ class Session:
             if participant.left_at is None:
                 self._left(participant, at)
         status = self.call.status if self.calls else end.status
-        self.emit(SessionEnded, cause=end.cause, status=status, by=end.by)
+        self.emit(SessionEnded, cause=end.cause, status=status, by=end.by, user=self.ended_by)
         self._on_end(self)
 
     async def stopped(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
@@ -16,8 +16,8 @@ from ..fields import Printable
 from ..sections import DialPattern, Id, Number, TokenRole
 from ..tokens import ApiKey, TokenBook
 from .admin_settings import BASE, TAG, Removed
+from .health import PlainError, plain_error
 from .openapi import Body, Call, Dialect, operation, operations_of
-from .pbx import ErrorBody
 
 Text = Annotated[str, Field(max_length=128), Printable]
 ADDRESS = r"^[^@\s\x00-\x1f\x7f-\x9f]+@[^@\s\x00-\x1f\x7f-\x9f]+$"
@@ -124,7 +124,7 @@ class AdminPeople:
 
     def dialect(self) -> Dialect:
         """The routes of this API."""
-        return Dialect(TAG, "Users and API keys.", operations_of(self), _error, ErrorBody)
+        return Dialect(TAG, "Users and API keys.", operations_of(self), plain_error, PlainError)
 
     @operation("GET", f"{BASE}/users", summary="List the users", tag=TAG, permission="admin.read")
     async def users(self, call: Call, query: Page) -> UserList:
@@ -271,7 +271,3 @@ def _token(key: ApiKey) -> TokenEntry:
 
 def _instant(at: float) -> datetime:
     return datetime.fromtimestamp(at, UTC)
-
-
-def _error(_status: int, code: str, message: str, _details: Any) -> ErrorBody:
-    return ErrorBody(error_code=code, message=message)

@@ -12,8 +12,8 @@ from signalling import Registry
 from ..errors import ApiError
 from ..sections import Extension, InboundNumber, Route, Section, Trunk
 from ..settings import Entry, Kind, Settings
+from .health import PlainError, plain_error
 from .openapi import Bound, Call, Dialect, operation, operations_of
-from .pbx import ErrorBody
 
 TAG = "Administration"
 BASE = "/admin/v1"
@@ -88,7 +88,9 @@ class AdminSettings:
         operations: list[Bound] = []
         for kind, plural, section, shown, more in kinds:
             operations += operations_of(_collection(self, kind, plural, section, shown, more))
-        return Dialect(TAG, "What the configuration file says, changed live.", tuple(operations), _error, ErrorBody)
+        return Dialect(
+            TAG, "What the configuration file says, changed live.", tuple(operations), plain_error, PlainError
+        )
 
     def ours(self, call: Call) -> Settings:
         """ApiError 403 for an administrator of another tenant than that of the phones and trunks."""
@@ -174,7 +176,3 @@ def _collection(
         )
         setattr(Collection, name, declare(handler))
     return Collection()
-
-
-def _error(_status: int, code: str, message: str, _details: Any) -> ErrorBody:
-    return ErrorBody(error_code=code, message=message)

@@ -68,7 +68,7 @@ class SessionView(Protocol):
     def calls(self) -> Sequence[CallView]:
         """Its calls, oldest first."""
 
-    async def hang_up(self, cause: str = ...) -> None:
+    async def end(self, *, by: str | None = ..., cause: str = ...) -> None:
         """End it and all its legs."""
 
     async def hold(self) -> None:

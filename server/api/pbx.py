@@ -270,7 +270,7 @@ class PbxApi:
     async def destroy_session(self, call: Call) -> SessionId:
         """Hangs up every leg."""
         session = self._session(call)
-        await session.hang_up("ended through the API")
+        await session.end(by=call.principal.user, cause="ended through the API")
         return SessionId(id=session.id)
 
     @operation(

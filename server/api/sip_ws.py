@@ -8,8 +8,8 @@ from typing import Any, Protocol
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from ..errors import ApiError
+from .health import PlainError, plain_error
 from .openapi import Call, Dialect, operation, operations_of
-from .pbx import ErrorBody
 from .sockets import Sockets
 
 TAG = "SIP over WebSocket"
@@ -33,7 +33,6 @@ class SipDoor(Protocol):
         remote: tuple[str, int],
         secure: bool,
         write: Callable[[bytes], None],
-        close: Callable[[], None],
     ) -> SipFlow:
         """A new connection."""
 
@@ -57,8 +56,8 @@ class SipWebSocketApi:
             TAG,
             "Softphones in browsers.",
             operations_of(self),
-            _error,
-            ErrorBody,
+            plain_error,
+            PlainError,
             on_shutdown=self._sockets.close,
         )
 
@@ -94,7 +93,6 @@ class SipWebSocketApi:
             remote=_address(request, "peername"),
             secure=request.secure,
             write=write,
-            close=socket.close,
         )
         ws = socket.ws
         patience: float | None = FIRST_MESSAGE_S
@@ -123,7 +121,3 @@ def _address(request: web.Request, which: str) -> tuple[str, int]:
     """One end of the connection; an unknown one when it is gone already, or no internet address."""
     known = None if request.transport is None else request.transport.get_extra_info(which)
     return (str(known[0]), int(known[1])) if isinstance(known, tuple) and len(known) >= 2 else ("0.0.0.0", 0)
-
-
-def _error(_status: int, code: str, message: str, _details: Any) -> ErrorBody:
-    return ErrorBody(error_code=code, message=message)

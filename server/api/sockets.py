@@ -34,7 +34,7 @@ class Sockets:
         return len(self._open)
 
     async def accept(self, request: web.Request, protocols: Iterable[str]) -> Socket:
-        """Upgrade a request. ApiError 400 when it is none, 403 for a foreign page, 503 when there are too many."""
+        """Upgrade a request. ApiError 426 when it is none, 403 for a foreign page, 503 when there are too many."""
         ws = web.WebSocketResponse(
             protocols=tuple(protocols),
             max_msg_size=MAX_FRAME,

@@ -14,7 +14,7 @@ PONG = b"\r\n"
 class WebSocketFlow:
     """One browser's connection. Each message is a frame of its own, so that there is nothing to be framed."""
 
-    __slots__ = ("_close", "_write", "closed", "local", "remote", "secure", "sent_by")
+    __slots__ = ("_write", "closed", "local", "remote", "secure", "sent_by")
 
     reliable = True
 
@@ -25,16 +25,14 @@ class WebSocketFlow:
         remote: tuple[str, int],
         secure: bool,
         write: Callable[[bytes], None],
-        close: Callable[[], None],
     ) -> None:
-        """`write` takes one message and never waits; `close` ends the connection, later."""
+        """`write` takes one message and never waits."""
         self.local = local
         self.remote = remote
         self.secure = secure
         self.sent_by = host_port(*local)
         self.closed = False
         self._write = write
-        self._close = close
 
     @property
     def transport(self) -> str:
@@ -45,9 +43,3 @@ class WebSocketFlow:
         """Send one message."""
         if not self.closed:
             self._write(data)
-
-    def close(self) -> None:
-        """Nothing is sent any more; the connection ends."""
-        if not self.closed:
-            self.closed = True
-            self._close()

@@ -249,7 +249,7 @@ def test_3_a_program_calls_the_echo_test(sim: Sim) -> None:
     sim.run_for(1)
     assert house.media.live[0].attached is not None
     assert house.media.live[0].attached.kind == "echo"
-    sim.run(session.hang_up())
+    sim.run(session.end())
     sim.run_until(lambda: alice.call.state == "ended")
     assert house.quiet() == {}
 
@@ -266,10 +266,10 @@ def talking(sim: Sim) -> tuple[House, SimPhone, SimPhone]:
 def test_d26_destroy_hangs_up_both(sim: Sim) -> None:
     house, alice, bob = talking(sim)
     session = house.session
-    sim.run(session.hang_up())
+    sim.run(session.end())
     sim.run_until(lambda: alice.call.state == bob.call.state == "ended")
     with pytest.raises(WrongState):
-        sim.run(session.hang_up())
+        sim.run(session.end())
     assert house.quiet() == {}
 
 
@@ -277,7 +277,7 @@ def test_d26_destroy_while_it_rings(sim: Sim) -> None:
     house, alice, bob = phones(sim)
     session = house.originate()
     sim.run_until(lambda: bob.calls)
-    sim.run(session.hang_up())
+    sim.run(session.end())
     sim.run_until(lambda: alice.call.state == bob.call.state == "ended")
     assert house.quiet() == {}
 

@@ -49,7 +49,7 @@ class FakeSession:
     channel_id: str = "none"
     host: str | None = None
 
-    async def hang_up(self, cause: str = "") -> None:
+    async def end(self, *, by: str | None = None, cause: str = "") -> None:
         self._must_live()
         self.ended = True
 

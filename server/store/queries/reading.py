@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+import structlog
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -15,6 +16,8 @@ from ..writer import StoreUnavailable
 if TYPE_CHECKING:
     from ..database import Database
 
+log = structlog.get_logger("server.store.reading")
+
 
 @asynccontextmanager
 async def reading(database: Database) -> AsyncIterator[AsyncConnection]:
@@ -23,4 +26,5 @@ async def reading(database: Database) -> AsyncIterator[AsyncConnection]:
         async with database.connect() as connection:
             yield connection
     except (DBAPIError, NoConnectionFree, OSError) as error:
-        raise StoreUnavailable(f"the database cannot be read: {error}") from error
+        log.warning("database_unreadable", error=str(error))  # the driver's words are the operator's, not the client's
+        raise StoreUnavailable("the database cannot be read") from error
