@@ -360,16 +360,25 @@ async def ask_real(ours: SipEndpoint, uri: str, body: bytes = b"") -> tuple[list
     return once.outcomes, flows
 
 
+async def on_one_port(*listens: Listen) -> SipEndpoint:
+    """An endpoint that got the same port for UDP and TCP: another program may hold one of the two, then another port."""
+    for _ in range(5):
+        endpoint = SipEndpoint(SipStack())
+        await endpoint.start(listens)
+        if len({listen.port for listen in endpoint.addresses}) == 1:
+            return endpoint
+        await endpoint.close()
+    pytest.fail("five times another port for TCP than for UDP")
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 @on_both_loops
 async def test_over_real_sockets(host: str) -> None:
-    ours, theirs = SipEndpoint(SipStack()), SipEndpoint(SipStack())
+    ours = await on_one_port(Listen("TCP", host, 0), Listen("UDP", host, 0))
+    theirs = await on_one_port(Listen("UDP", host, 0), Listen("TCP", host, 0))
     them = Answering(theirs.stack)
-    await ours.start([Listen("TCP", host, 0), Listen("UDP", host, 0)])
-    await theirs.start([Listen("UDP", host, 0), Listen("TCP", host, 0)])
     try:
         assert [listen.transport for listen in theirs.addresses] == ["UDP", "TCP"]
-        assert len({listen.port for listen in theirs.addresses}) == 1, "the same port for both"
         port = theirs.addresses[0].port
         place = f"[{host}]" if ":" in host else host
         for transport in ("udp", "tcp"):
