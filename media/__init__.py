@@ -3,7 +3,7 @@
 from .codecs import Codec
 from .engine import PLAYER_CODECS, MediaConfig, MediaEngine
 from .errors import MediaError, NoCommonCodec, NoPortsLeft, SdpError
-from .leg import Attachment, LegStats, Media, MediaLeg
+from .leg import Attachment, LegStats, Media, MediaLeg, Mix
 
 __all__ = [
     "PLAYER_CODECS",
@@ -15,6 +15,7 @@ __all__ = [
     "MediaEngine",
     "MediaError",
     "MediaLeg",
+    "Mix",
     "NoCommonCodec",
     "NoPortsLeft",
     "SdpError",

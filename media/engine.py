@@ -11,9 +11,9 @@ from typing import Any
 
 from .codecs import policy_of
 from .errors import MediaError
-from .leg import Attachment, MediaLeg
+from .leg import Attachment, MediaLeg, Mix
 from .negotiation import Negotiation, Remote
-from .player import Frames, prompt_frames, ringback_frames, tone_frames
+from .player import Frames, comfort_frames, prompt_frames, ringback_frames, tone_frames
 from .poller import make_poller
 from .ports import REST_S, PortPair, PortPool
 from .relay_leg import Address
@@ -73,18 +73,23 @@ class MediaEngine:
     # Verbs of `Media`.
 
     def create_leg(
-        self, *, codecs: Sequence[str] | None = None, peer_host: str | None = None, webrtc: bool = False
+        self,
+        *,
+        codecs: Sequence[str] | None = None,
+        peer_host: str | None = None,
+        webrtc: bool = False,
+        video: bool = True,
     ) -> VoiceLeg:
         """A new leg with a port pair of its own. Raises NoPortsLeft, ValueError for an unknown codec."""
         policy = self._policy if codecs is None else policy_of(codecs)
-        pair = self._ports.take(time.monotonic())
+        pair = self.take_pair()
         self._serial += 1
         session_id = random.getrandbits(31)
         leg: VoiceLeg
         if webrtc:
             from .webrtc_leg import WebRtcLeg  # late: aiortc takes a second to import, see `preload`
 
-            leg = WebRtcLeg(f"webrtc-{self._serial}", self, pair, policy, session_id)
+            leg = WebRtcLeg(f"webrtc-{self._serial}", self, pair, policy, session_id, video=video)
         else:
             negotiation = Negotiation(policy, self.advertised_host, pair.port, session_id, self._refuse_own)
             leg = RtpLeg(f"rtp-{self._serial}", self, pair, negotiation, peer_host)
@@ -103,12 +108,16 @@ class MediaEngine:
             return joined
         return Bridge(self, first, second)
 
+    def mix(self, legs: Sequence[MediaLeg]) -> Mix:
+        """Let these legs hear each other."""
+        raise MediaError("mixing is not supported")
+
     def echo(self, leg: MediaLeg, prompt: bool = True) -> Attachment:
         """Send back what is received, after a short spoken prompt if wanted (and if the leg has G.711)."""
         own = self._own(leg)
         if not prompt:
             return Bridge(self, own, own)
-        return Player(self, own, lambda law: prompt_frames(law, "echo"), then_echo=True)
+        return Player(self, own, lambda law: prompt_frames(law, "echo"), after=lambda leg: self.echo(leg, prompt=False))
 
     def tone(self, leg: MediaLeg, hz: int = 1000) -> Attachment:
         """Play a continuous tone. Raises ValueError for a frequency beyond 1-3,999 Hz."""
@@ -118,6 +127,15 @@ class MediaEngine:
     def ringback(self, leg: MediaLeg) -> Attachment:
         """Play the ringing tone."""
         return Player(self, self._own(leg), ringback_frames)
+
+    def announce(self, leg: MediaLeg, name: str) -> Attachment:
+        """Say a recorded sentence once, then comfort noise until replaced. Raises MediaError for an unknown name."""
+        prompt_frames("PCMU", name)
+        return Player(self, self._own(leg), lambda law: prompt_frames(law, name), after=self.comfort)
+
+    def comfort(self, leg: MediaLeg) -> Attachment:
+        """Comfort noise until replaced."""
+        return Player(self, self._own(leg), comfort_frames)
 
     def counts(self) -> dict[str, int]:
         """Live legs, bridges and players; ports in use and port pairs resting."""
@@ -162,17 +180,18 @@ class MediaEngine:
         self._wheel[self._slots.pop(leg)].discard(leg)
         self._ports.give_back(pair, time.monotonic())
 
-    def closed_later(self, leg: VoiceLeg, pair: PortPair, closing: Coroutine[Any, Any, None]) -> None:
-        """A leg is gone; its ports are free once `closing` is done."""
+    def take_pair(self) -> PortPair:
+        """One more port pair, for a leg that has one. Raises NoPortsLeft."""
+        return self._ports.take(time.monotonic())
+
+    def give_back(self, pair: PortPair) -> None:
+        """Close a pair; its ports are free."""
+        self._ports.give_back(pair, time.monotonic())
+
+    def closed_later(self, leg: VoiceLeg, closing: Coroutine[Any, Any, None]) -> None:
+        """A leg is gone; `closing` gives its ports back."""
         self._wheel[self._slots.pop(leg)].discard(leg)
-
-        async def close() -> None:
-            try:
-                await closing
-            finally:
-                self._ports.give_back(pair, time.monotonic())
-
-        task = self.loop.create_task(close())
+        task = self.loop.create_task(closing)
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
@@ -285,13 +304,14 @@ class Bridge:
 
 @dataclass(slots=True, eq=False)
 class Player:
-    """Frames sent to one leg, over and over or once and then its echo."""
+    """Frames sent to one leg, over and over or once and then something else."""
 
     engine: MediaEngine
     leg: VoiceLeg
     frames: Callable[[str], Frames]
     "The frames in a law, PCMU or PCMA."
-    then_echo: bool = False
+    after: Callable[[VoiceLeg], Attachment] | None = None
+    "What to attach when all is said; None to say it again."
     at: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
@@ -312,9 +332,8 @@ class Player:
         else:
             leg.pause()
             over = leg.agreed and not any(each.is_g711 for each in leg.codecs)
-        if over and self.then_echo:
-            self.close()
-            Bridge(self.engine, leg, leg)
+        if over and self.after is not None:
+            self.after(leg)
             return False
         return True
 

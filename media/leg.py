@@ -79,6 +79,9 @@ class MediaLeg(Protocol):
     def send_dtmf(self, digits: str, duration_ms: int = 160) -> None:
         """Queue digits (0-9 * # A-D) as telephone-events. Raises MediaError if none were negotiated."""
 
+    def mute(self, on: bool) -> None:
+        """Drop what this party says, but not its digits, until told otherwise; others hear comfort noise meanwhile."""
+
     def close(self) -> None:
         """Free ports and whatever is attached. Harmless twice."""
 
@@ -130,30 +133,58 @@ class Attachment(Protocol):
         """Detach; the legs fall silent but live on. Harmless twice."""
 
 
+class Mix(Attachment, Protocol):
+    """Any number of legs that hear each other, each all but itself."""
+
+    def add(self, leg: MediaLeg) -> None:
+        """Let one more take part; what fed that leg before ends. Harmless twice."""
+
+    def remove(self, leg: MediaLeg) -> None:
+        """Let one go; it falls silent but lives on. Harmless for a leg that takes no part."""
+
+
 class Media(Protocol):
     """What signalling needs of a media engine."""
 
     def create_leg(
-        self, *, codecs: Sequence[str] | None = None, peer_host: str | None = None, webrtc: bool = False
+        self,
+        *,
+        codecs: Sequence[str] | None = None,
+        peer_host: str | None = None,
+        webrtc: bool = False,
+        video: bool = True,
     ) -> MediaLeg:
         """A new leg with a port pair of its own. Raises NoPortsLeft (503).
 
-        `webrtc`: towards a browser, with ICE and DTLS-SRTP.
+        `webrtc`: towards a browser, with ICE and DTLS-SRTP; with `video`, it also carries the video that the party
+        at the other end of the bridge has.
         `codecs` narrows the policy by name and gives its order. `peer_host` is the numeric address from which
         signalling comes: RTP is accepted from there when the address in SDP is one behind NAT.
         """
 
     def bridge(self, a: MediaLeg, b: MediaLeg) -> Attachment:
-        """Relay between two legs, both ways, as far as their directions allow."""
+        """Join two legs, both ways, as far as their directions allow.
+
+        What both have is relayed; what only one has and we can decode is transcoded.
+        """
+
+    def mix(self, legs: Sequence[MediaLeg]) -> Mix:
+        """Let these legs hear each other, as far as their directions allow."""
 
     def echo(self, leg: MediaLeg, prompt: bool = True) -> Attachment:
         """Send back what is received, after a short spoken prompt if wanted."""
 
     def tone(self, leg: MediaLeg, hz: int = 1000) -> Attachment:
-        """Play a continuous tone. Needs G.711 on the leg, otherwise it is silent."""
+        """Play a continuous tone, in whatever codec the leg has that we can encode; without one it is silent."""
 
     def ringback(self, leg: MediaLeg) -> Attachment:
         """Play the ringing tone."""
+
+    def announce(self, leg: MediaLeg, name: str) -> Attachment:
+        """Say a recorded sentence once, then comfort noise until replaced. Raises MediaError for an unknown name."""
+
+    def comfort(self, leg: MediaLeg) -> Attachment:
+        """Comfort noise until replaced: the call is alive, and nobody speaks."""
 
     def counts(self) -> dict[str, int]:
         """Live legs, bridges, players, ports in use, ports resting: for leak tests and metrics."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import wave
 from array import array
 from functools import lru_cache
@@ -10,10 +11,12 @@ from pathlib import Path
 from typing import Final
 
 from .codecs import encode_g711
+from .errors import MediaError
 
 RATE_HZ: Final = 8_000
 FRAME: Final = 160  # samples in 20 ms
 AMPLITUDE: Final = 8_000  # of 32,767: about -12 dBm0, as tones are
+COMFORT: Final = 40  # peak of noise that is heard as a quiet room: about -63 dBov
 RINGBACK_HZ, RINGBACK_ON_S, RINGBACK_OFF_S = 425, 1, 4  # ETSI EN 300 001, as most of Europe has it
 
 Frames = tuple[bytes, ...]
@@ -47,10 +50,23 @@ def ringback_frames(law: str) -> Frames:
     return tone_frames(law, RINGBACK_HZ) * RINGBACK_ON_S + (silent,) * (50 * RINGBACK_OFF_S)
 
 
+@lru_cache(maxsize=2)
+def comfort_frames(law: str) -> Frames:
+    """Two seconds of faint noise, to be repeated: no line is dead that sounds like this."""
+    noise = random.Random(7).choices(range(-COMFORT, COMFORT + 1), k=2 * RATE_HZ)
+    return _frames(law, array("h", noise).tobytes())
+
+
 @lru_cache(maxsize=8)
 def prompt_frames(law: str, name: str) -> Frames:
-    """A recorded sentence, read at its first use: a WAV file of 16-bit mono samples at 8 kHz in `prompts`."""
-    with wave.open(str(PROMPTS / f"{name}.wav"), "rb") as file:
+    """A recorded sentence, read at its first use: a WAV file of 16-bit mono samples at 8 kHz in `prompts`.
+
+    Raises MediaError if there is none of that name.
+    """
+    path = PROMPTS / f"{name}.wav"
+    if not name.isidentifier() or not path.is_file():
+        raise MediaError(f"there is no prompt {name}")
+    with wave.open(str(path), "rb") as file:
         shape = (file.getnchannels(), file.getsampwidth(), file.getframerate())
         if shape != (1, 2, RATE_HZ):
             raise ValueError(f"prompt {name} is not 16-bit mono at 8 kHz")

@@ -114,6 +114,7 @@ class RelayLeg(PacketState):
         "_kept",
         "_kept_octets",
         "_missing",
+        "_muted",
         "_octets_before",
         "_old_ssrc",
         "_out",
@@ -155,7 +156,7 @@ class RelayLeg(PacketState):
         self._relayed_before = (0, 0)
         self._refused = 0
         self._plan: Plan = plan_for((), ())
-        self._joined = False
+        self._joined = self._muted = False
         self._shift_seq = self._shift_ts = 0
         self._readers: dict[int, EventReader] = {}
 
@@ -359,7 +360,7 @@ class RelayLeg(PacketState):
         peer = self._peer
         sent: tuple[Codec, ...] = ()
         if peer is not None and agreement.direction & RECEIVE and peer._writer is None:
-            sent = peer.sends
+            sent = tuple(codec for codec in peer.sends if codec.is_event or not self._muted)
         self._plan = plan_for(agreement.receives, sent)
         self._route = self._plan.joining
 

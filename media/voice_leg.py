@@ -113,6 +113,12 @@ class VoiceLeg(RelayLeg):
                 self._peer.rewire()
             self._voice_host.speak(self)
 
+    def mute(self, on: bool) -> None:
+        """Drop what this party says, but not its digits, until told otherwise."""
+        if on != self._muted:
+            self._muted = on
+            self.rewire()
+
     @property
     def _event(self) -> Codec | None:
         """The telephone-event format to send: the one at the clock of our codec, if there are several."""

@@ -15,14 +15,15 @@ DEFAULT_CODECS = ("PCMU", "PCMA", "G722", "opus")
 class FakeMediaLeg(SdpLeg):
     """A leg that negotiates and nothing else."""
 
-    __slots__ = ("attached", "closed", "digits", "peer_host", "port", "stats")
+    __slots__ = ("attached", "closed", "digits", "muted", "peer_host", "port", "stats")
 
     def __init__(self, leg_id: str, negotiation: Negotiation, host: str, port: int, peer_host: str | None) -> None:
         super().__init__(leg_id, negotiation)
         self.port = port
         self.peer_host = peer_host
         self.closed = False
-        self.attached: FakeAttachment | None = None
+        self.muted = False
+        self.attached: FakeAttachment | FakeMix | None = None
         self.digits = ""
         "All that `send_dtmf` was asked to send."
         self.stats = LegStats((host, port), None)
@@ -32,6 +33,10 @@ class FakeMediaLeg(SdpLeg):
         if not self.events:
             raise MediaError("telephone-event was not negotiated")
         self.digits += digits
+
+    def mute(self, on: bool) -> None:
+        """Remember it."""
+        self.muted = on
 
     def close(self) -> None:
         """Free the port."""
@@ -59,7 +64,7 @@ class FakeAttachment:
 
     def __init__(self, kind: str, *legs: FakeMediaLeg) -> None:
         self.kind = kind
-        "bridge, echo, tone or ringback."
+        "bridge, mix, echo, tone, ringback, comfort, or announce and the name."
         self.legs = legs
         for leg in legs:
             if leg.attached is not None:
@@ -71,6 +76,38 @@ class FakeAttachment:
         for leg in self.legs:
             if leg.attached is self:
                 leg.attached = None
+
+
+class FakeMix:
+    """Any number of legs."""
+
+    kind = "mix"
+
+    def __init__(self, legs: Sequence[MediaLeg]) -> None:
+        self.legs: list[FakeMediaLeg] = []
+        for leg in legs:
+            self.add(leg)
+
+    def add(self, leg: MediaLeg) -> None:
+        """One more."""
+        assert isinstance(leg, FakeMediaLeg)
+        if leg not in self.legs:
+            if leg.attached is not None:
+                leg.attached.close()
+            leg.attached = self
+            self.legs.append(leg)
+
+    def remove(self, leg: MediaLeg) -> None:
+        """One less."""
+        assert isinstance(leg, FakeMediaLeg)
+        if leg in self.legs:
+            self.legs.remove(leg)
+            leg.attached = None
+
+    def close(self) -> None:
+        """Detach all."""
+        for leg in list(self.legs):
+            self.remove(leg)
 
 
 class FakeMediaEngine:
@@ -106,9 +143,13 @@ class FakeMediaEngine:
         assert isinstance(a, FakeMediaLeg)
         assert isinstance(b, FakeMediaLeg)
         joined = a.attached
-        if joined is not None and joined is b.attached:
+        if isinstance(joined, FakeAttachment) and joined is b.attached:
             return joined
         return FakeAttachment("bridge", a, b)
+
+    def mix(self, legs: Sequence[MediaLeg]) -> FakeMix:
+        """Join any number of legs."""
+        return FakeMix(legs)
 
     def echo(self, leg: MediaLeg, prompt: bool = True) -> FakeAttachment:
         """Attach an echo."""
@@ -122,10 +163,18 @@ class FakeMediaEngine:
         """Attach the ringing tone."""
         return self._play("ringback", leg)
 
+    def announce(self, leg: MediaLeg, name: str) -> FakeAttachment:
+        """Attach a sentence."""
+        return self._play(f"announce {name}", leg)
+
+    def comfort(self, leg: MediaLeg) -> FakeAttachment:
+        """Attach comfort noise."""
+        return self._play("comfort", leg)
+
     def counts(self) -> dict[str, int]:
         """As `MediaEngine.counts`."""
         attached = {id(leg.attached): leg.attached for leg in self.live if leg.attached is not None}
-        bridges = sum(each.kind == "bridge" for each in attached.values())
+        bridges = sum(each.kind in ("bridge", "mix") for each in attached.values())
         return {
             "legs": len(self.live),
             "bridges": bridges,
