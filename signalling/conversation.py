@@ -27,13 +27,12 @@ from sip import (
 from .commands import Finished, Hold, LegEvent, LegsDropped
 from .errors import WrongState
 from .events import Dtmf, LegHeld, LegResumed
+from .info import RELAY_TYPE, TooManyWaiting, body_of, digit_of
 from .legs import DigitPressed, Leg, MediaError, MediaTimedOut, PassThrough
 from .session import Session
 
 if TYPE_CHECKING:
     from .switch import Switch
-
-MAX_INFO_WAITING = 16  # requests of one phone that the other one has not answered yet
 
 
 class Conversation:
@@ -45,8 +44,6 @@ class Conversation:
         self._legs = (caller, callee)
         self._asked: dict[Leg, Leg | None] = {}
         "A leg that we sent a re-INVITE to -> the leg whose re-INVITE waits for it, or None if a command did."
-        self._waiting: dict[Leg, list[RequestReceived]] = {caller: [], callee: []}
-        "A leg -> requests of the other one that were passed on to it."
         self._held = False
 
     async def run(self) -> None:
@@ -78,9 +75,9 @@ class Conversation:
             self._on_confirmed(leg, event)
         elif isinstance(event, RequestReceived):
             self._pass_on(leg, event)
-        elif isinstance(event, RequestAnswered):
-            self._pass_back(leg, event)
         else:
+            if isinstance(event, DigitPressed):
+                self._pass_digit(leg, event)
             note_or_raise(self._session, leg, event)
 
     # Re-INVITE of a phone.
@@ -203,36 +200,46 @@ class Conversation:
         if not command.done.done():
             command.done.set_result(None)
 
-    # INFO and its like.
+    # INFO, and digits.
 
     def _pass_on(self, leg: Leg, event: RequestReceived) -> None:
         other = self._other(leg)
         now = self._switch.sip.now()
-        waiting = self._waiting[other]
-        call = other.established
         content = info_to_cross(event.request)
         if self._session.paused_at is not None:
             event.respond(now, 403)
         elif content is None:
             event.respond(now, 415)
-        elif call is None or len(waiting) >= MAX_INFO_WAITING:
-            event.respond(now, 500)
+        elif (digit := digit_of(*content)) is not None and _say(other, *digit):
+            event.respond(now, 200)
         else:
-            kind, body = content
             try:
-                call.send(now, event.request.method, [("Content-Type", kind)] if kind else (), body)
-                waiting.append(event)
+                other.send_info(*content, event)
+            except TooManyWaiting:
+                event.respond(now, 500)
             except CallStateError:
                 event.respond(now, 481)
+        note_digit(self._session, leg, event)
         self._switch.sip.pump()
 
-    def _pass_back(self, leg: Leg, event: RequestAnswered) -> None:
-        waiting = self._waiting[leg]
-        if waiting:
-            request = waiting.pop(0)
-            status = event.status if event.status not in (401, 407, 408, 503) else 500
-            request.respond(self._switch.sip.now(), status)
-            self._switch.sip.pump()
+    def _pass_digit(self, leg: Leg, event: DigitPressed) -> None:
+        """A telephone-event: relayed with the other packets, or said by INFO to a party that takes none."""
+        other = self._other(leg)
+        if other.takes_events or self._session.paused_at is not None:
+            return
+        try:
+            other.send_info(RELAY_TYPE, body_of(event.digit, event.duration_ms))
+        except CallStateError as error:
+            self._session.note(f"a digit was lost: {error}")
+
+
+def _say(leg: Leg, digit: str, duration_ms: int) -> bool:
+    """Say a digit in the media of a leg, if it has telephone-event and may be sent to now."""
+    try:
+        leg.media.send_dtmf(digit, duration_ms)
+    except (MediaError, ValueError):  # on hold, or too many waiting
+        return False
+    return True
 
 
 def _shape(leg: Leg) -> tuple[object, ...]:
@@ -244,6 +251,8 @@ def note_or_raise(session: Session, leg: Leg, event: object) -> None:
     """What needs no partner: digits are noted; raises Finished when the event ends the leg."""
     if isinstance(event, DigitPressed):
         session.emit(Dtmf, leg=leg.role, digit=event.digit, duration_ms=event.duration_ms)
+    elif isinstance(event, RequestAnswered):
+        leg.info_answered(event.status)
     elif isinstance(event, Ended):
         leg.gone()
         status = {"timeout": 408, "transport": 503}.get(event.by, 200)
@@ -254,6 +263,13 @@ def note_or_raise(session: Session, leg: Leg, event: object) -> None:
     elif isinstance(event, Cancelled):
         leg.gone()
         raise Finished("cancelled", by=leg.role, status=487, header=reason_to_cross(event.reason))
+
+
+def note_digit(session: Session, leg: Leg, event: RequestReceived) -> None:
+    """Tell of the digit that an INFO says, if it says one."""
+    content = info_to_cross(event.request)
+    if content is not None and (said := digit_of(*content)) is not None:
+        session.emit(Dtmf, leg=leg.role, digit=said[0], duration_ms=said[1])
 
 
 async def stay_alone(session: Session, switch: Switch, dropped: LegsDropped) -> None:
@@ -321,6 +337,7 @@ def handle_alone(session: Session, switch: Switch, item: LegEvent | Hold) -> Non
             raise Finished(f"the answer in the ACK is of no use: {error}", by="server", status=488) from error
     elif isinstance(event, RequestReceived):
         event.respond(now, 200)
+        note_digit(session, leg, event)
         switch.sip.pump()
     else:
         note_or_raise(session, leg, event)

@@ -10,8 +10,17 @@ from typing import TYPE_CHECKING, Literal
 
 from media import PLAYER_CODECS, Codec, LegStats, MediaError, MediaLeg
 from media import Media as MediaPort
-from sip import ANSWERED_ELSEWHERE, Call, IncomingCall, OutgoingCall, reason_header
+from sip import (
+    ANSWERED_ELSEWHERE,
+    Call,
+    CallStateError,
+    IncomingCall,
+    OutgoingCall,
+    RequestReceived,
+    reason_header,
+)
 
+from .info import DEFAULT_MS, RELAY_TYPE, InfoQueue, body_of
 from .participants import Participant
 from .ports import SipPort
 
@@ -120,6 +129,7 @@ class Leg:
     """
 
     __slots__ = (
+        "_infos",
         "_post",
         "_sip",
         "attempts",
@@ -157,6 +167,7 @@ class Leg:
         self.participant: Participant | None = None
         "Whose it is, once answered."
         self.on_close: Callable[[Leg], None] | None = None
+        self._infos = InfoQueue()
         self._sip = sip
         self._post = post
         media.on_dtmf = self._on_digit
@@ -187,6 +198,37 @@ class Leg:
         """The call, once it was answered; None before."""
         call = self.call
         return call if isinstance(call, Call) else None
+
+    @property
+    def takes_events(self) -> bool:
+        """Whether digits reach it as telephone-events; also true while its media goes past us."""
+        return bool(self.media.events) or isinstance(self.media, PassThrough)
+
+    def press(self, digits: str) -> None:
+        """Send digits (0-9 * # A-D) in the way that its party takes. Raises MediaError."""
+        try:
+            if self.takes_events:
+                self.media.send_dtmf(digits)
+            else:
+                for digit in digits:
+                    self.send_info(RELAY_TYPE, body_of(digit, DEFAULT_MS))
+        except (ValueError, CallStateError) as error:
+            raise MediaError(str(error)) from error
+
+    def send_info(self, content_type: str, body: bytes, origin: RequestReceived | None = None) -> None:
+        """Send an INFO in its turn; `origin` is the other party's, and gets the answer. Raises CallStateError."""
+        call = self.established
+        if call is None:
+            raise CallStateError("the call is not established")
+        self._infos.send(call, self._sip.now(), content_type, body, origin)
+        self._sip.pump()
+
+    def info_answered(self, status: int) -> None:
+        """The INFO under way has its final answer."""
+        call = self.established
+        if call is not None:
+            self._infos.answered(call, self._sip.now(), status)
+            self._sip.pump()
 
     def ring(self, status: int = 180, *, like: Leg | None = None) -> None:
         """Tell an incoming caller that the callee rings; with `like`, its early media too."""

@@ -340,7 +340,7 @@ class Session:
         for leg in self.legs:
             if leg.established is not None and (leg.participant is None or leg.participant.user != user):
                 try:
-                    leg.media.send_dtmf(digits)
+                    leg.press(digits)
                     heard = True
                 except MediaError as error:
                     why = str(error)

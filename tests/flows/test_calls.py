@@ -293,9 +293,9 @@ def test_12_invite_without_offer(sim: Sim) -> None:
 def test_12_info_crosses(sim: Sim) -> None:
     house = House(sim)
     near, far = talk(sim, house)
-    near.send("INFO", "Signal=5\r\nDuration=160\r\n", "application/dtmf-relay")
+    near.send("INFO", "<fast/>", "application/media_control+xml")
     sim.run_for(1)
-    assert far.received[-1] == "INFO"
+    assert far.infos == [("application/media_control+xml", "<fast/>")]
     assert near.received[-1] == "200 INFO"
     near.send("INFO", "<xml/>", "application/unheard-of")
     sim.run_for(1)

@@ -21,7 +21,7 @@ from .wire import Wire, address_uri, digest, parameter, uri_address
 T1 = 0.5
 SDP = (
     "v=0\r\no={user} 1 {version} IN IP4 {host}\r\ns=-\r\nc=IN IP4 {host}\r\nt=0 0\r\n"
-    "m=audio {port} RTP/AVP 0 8 101\r\na=rtpmap:101 telephone-event/8000\r\na={direction}\r\n"
+    "m=audio {port} RTP/AVP {formats}\r\na=rtpmap:101 telephone-event/8000\r\na={direction}\r\n"
 )
 REASONS = {
     100: "Trying",
@@ -47,6 +47,8 @@ class Script:
     ack: bool = True
     "Whether a 2xx is acknowledged."
     answer_bye: bool = True
+    formats: str = "0 8 101"
+    "Payload types of its descriptions; 101 is telephone-event."
     headers: tuple[tuple[str, str], ...] = ()
     "Added to what answers an INVITE."
 
@@ -75,6 +77,8 @@ class PhoneCall:
     "The INVITE that opened it, last attempt."
     received: list[str] = field(default_factory=list)
     "Labels of what came, in order."
+    infos: list[tuple[str, str]] = field(default_factory=list)
+    "Content-Type and body of each INFO that came."
     end_reason: str = ""
     "The Reason header of what ended it."
     version: int = 1
@@ -135,7 +139,12 @@ class PhoneCall:
         """Our session description."""
         phone = self.phone
         return SDP.format(
-            user=phone.user, host=phone.address[0], port=phone.rtp_port, version=self.version, direction=self.direction
+            user=phone.user,
+            host=phone.address[0],
+            port=phone.rtp_port,
+            formats=phone.script.formats,
+            version=self.version,
+            direction=self.direction,
         )
 
     def request(self, method: str, body: str = "", content_type: str = "application/sdp") -> Wire:
@@ -548,6 +557,8 @@ class SimPhone:
                 call.version += 1
             self.answer(wire, status, call=call, body=call.sdp() if status == 200 else "")
         else:
+            if wire.method == "INFO":
+                call.infos.append((wire.get("Content-Type"), wire.body))
             self.answer(wire, 200, call=call)
 
     # What a careful peer looks at.
