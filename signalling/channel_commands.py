@@ -223,7 +223,7 @@ def hangup(connection: ChannelConnection, command: HangUpCall) -> Result:
     return None
 
 
-def not_yet(connection: ChannelConnection, command: SessionCommand) -> Result:
+def not_yet(connection: ChannelConnection, command: Command) -> Result:
     """What needs the media of browsers."""
     name: str = command.type  # type: ignore[attr-defined]  # every command but the base has it
     _may(connection, name)

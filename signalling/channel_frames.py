@@ -66,6 +66,8 @@ ERROR_CODES: Mapping[str, str] = {
     "FORBIDDEN": "The token may not do this.",
     "RATE_LIMITED": "Too many frames; the command was not carried out. `retry_after_s` says when to try again.",
     "TOO_MANY_PENDING": "Too many commands wait for their results.",
+    "GLARE": "Both sides offered: answer the server's offer, then offer again after `retry_after_s`.",
+    "MEDIA_REFUSED": "The session description is malformed, or has nothing that the server or the other party can do.",
     "NOT_SUPPORTED_YET": "The command is known, but this server cannot carry it out.",
     "INTERNAL": "An error of the server.",
 }
@@ -88,6 +90,8 @@ def _line(text: str) -> str:
 
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME), AfterValidator(_line)]
 SessionRef = Annotated[str, Field(min_length=1, max_length=64)]
+CallRef = Annotated[str, Field(min_length=1, max_length=64, description="Of `incoming`.")]
+Sdp = Annotated[str, Field(min_length=1, max_length=MAX_SDP)]
 
 
 class Frame(BaseModel):
@@ -199,47 +203,53 @@ class Mute(SessionCommand):
 
 
 class Offer(SessionCommand):
-    """Offer media: an SDP offer of the browser's."""
+    """Offer media: an SDP offer of the browser's. The result has the answer, as `sdp`."""
 
     type: Literal["offer"]
-    sdp: Annotated[str, Field(min_length=1, max_length=MAX_SDP)]
+    sdp: Sdp
 
 
 class Answer(SessionCommand):
     """Answer an offer of the server's."""
 
     type: Literal["answer"]
-    sdp: Annotated[str, Field(min_length=1, max_length=MAX_SDP)]
+    sdp: Sdp
 
 
 class Candidate(SessionCommand):
-    """A further ICE candidate of the browser's, or the end of them."""
+    """A further ICE candidate of the browser's, or the end of them. Those of the server are in its descriptions."""
 
     type: Literal["candidate"]
-    candidate: Annotated[str | None, Field(max_length=1024, description="null: there are no more.")]
+    candidate: Annotated[
+        str | None, Field(max_length=1024, description="As RTCIceCandidate has it; null or empty: there are no more.")
+    ] = None
     mid: Annotated[str | None, Field(max_length=64)] = None
 
 
 class Dial(SessionCommand):
-    """Call a number from the browser."""
+    """Call a number or a user: in a session that the client takes part in, or in a new one."""
 
     type: Literal["call"]
-    number: Name
-    trunk: Name | None = None
-    caller: Annotated[Name | None, Field(description="Caller id.")] = None
+    number: Annotated[Name, Field(description="A number, or the id or handle of a user who is connected.")]
+    trunk: Annotated[Name | None, Field(description="By which to leave; left out: as the routes say.")] = None
+    caller: Annotated[Name | None, Field(description="Caller id: with `trunk`, or a number of the user's own.")] = None
+    name: Annotated[Name | None, Field(description="By which the callee sees the user.")] = None
+    sdp: Annotated[Sdp | None, Field(description="An SDP offer; left out only where media flows already.")] = None
 
 
-class Accept(SessionCommand):
-    """Answer an incoming call."""
+class Accept(Command):
+    """Answer an incoming call. The user takes part in its session from then on."""
 
     type: Literal["accept"]
-    sdp: Annotated[str | None, Field(min_length=1, max_length=MAX_SDP)] = None
+    call: CallRef
+    sdp: Annotated[Sdp, Field(description="The answer to the offer of `incoming`; an offer where that had none.")]
 
 
-class Reject(SessionCommand):
+class Reject(Command):
     """Refuse an incoming call."""
 
     type: Literal["reject"]
+    call: CallRef
 
 
 AnyCommand = (
@@ -339,13 +349,62 @@ class Notice(Frame):
     message: str
 
 
+class Incoming(Frame):
+    """Somebody calls the user: accept it or reject it, until it is cancelled."""
+
+    type: Literal["incoming"]
+    session: str
+    call: Annotated[str, Field(description="For accept and reject.")]
+    caller: Annotated[str, Field(alias="from", description="Number or user id of who calls.")]
+    display_name: str | None
+    sdp: Annotated[str | None, Field(description="The server's SDP offer; null: it wants the browser's.")]
+
+
+class Withdrawn(Frame):
+    """An incoming call need not be answered here any more."""
+
+    type: Literal["cancelled"]
+    session: str
+    call: str
+    code: Literal["CANCELLED", "ANSWERED_ELSEWHERE", "REJECTED_ELSEWHERE"]
+    reason: str
+
+
+class ServerOffer(Frame):
+    """The server's SDP offer: say answer."""
+
+    type: Literal["offer"]
+    session: str
+    sdp: str
+    fresh: Annotated[bool, Field(description="For a new RTCPeerConnection, which replaces the one that was lost.")]
+
+
+class ServerAnswer(Frame):
+    """The answer to the SDP offer of a call: once it rings with early media, or is answered."""
+
+    type: Literal["answer"]
+    session: str
+    sdp: str
+
+
+class MediaEnded(Frame):
+    """The user's media in the session is over: close the RTCPeerConnection. The user may still take part."""
+
+    type: Literal["ended"]
+    session: str
+    status: Annotated[int, Field(description="As a SIP response's: 200 for hung up, 486 for busy.")]
+    reason: str
+
+
 class ServerPing(Frame):
     """Say pong, or anything else, within 10 seconds."""
 
     type: Literal["ping"]
 
 
-AnyAnswer = Result | Failure | Event | Notice | ServerPing
+AnyAnswer = (
+    Result | Failure | Event | Notice | Incoming | Withdrawn | ServerOffer | ServerAnswer | MediaEnded | ServerPing
+)
 ANSWERS: Mapping[str, type[Frame]] = {
     get_args(model.model_fields["type"].annotation)[0]: model for model in get_args(AnyAnswer)
 }

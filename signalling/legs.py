@@ -100,6 +100,9 @@ class PassThrough:
         """There is no stream to send digits in."""
         raise MediaError("media is bypassed")
 
+    def mute(self, on: bool) -> None:
+        """What the party says goes past us."""
+
     def close(self) -> None:
         """Nothing is open."""
 

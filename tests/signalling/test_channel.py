@@ -374,8 +374,8 @@ def test_f2_what_concerns_calls_needs_one(desk: Desk) -> None:
         {"type": "answer", "sdp": SDP},
         {"type": "candidate", "candidate": None},
         {"type": "call", "number": "600"},
-        {"type": "accept"},
-        {"type": "reject"},
+        {"type": "accept", "call": "c", "sdp": SDP},
+        {"type": "reject", "call": "c"},
         {"type": "mute", "on": True},
     ],
 )
