@@ -57,6 +57,7 @@ class Outward:
         self._authenticator = authenticator
         registry.bus.followers.append(self.feed.follow)
         writer.before_commit.append(self.webhooks.rows)
+        writer.prompt = lambda: bool(self.webhooks.endpoints)
 
     async def start(self) -> None:
         """Read what was there before. StoreUnavailable."""

@@ -75,6 +75,9 @@ class Endpoints:
         self._clock = clock
         self._of_tenant: dict[str, dict[str, Endpoint]] = {}
 
+    def __bool__(self) -> bool:
+        return any(self._of_tenant.values())
+
     def restore(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Take endpoints that are stored already; one whose secret cannot be read any more is switched off."""
         for row in rows:

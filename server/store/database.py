@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy import URL, Connection, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import AsyncAdaptedQueuePool
+from sqlalchemy.pool import AsyncAdaptedQueuePool, StaticPool
 
 from ..errors import StartError
 from . import migrations
@@ -32,6 +33,9 @@ COMMAND_S = 30.0  # PostgreSQL: a statement that takes longer has lost its serve
 
 _WRITES = "ringway_writes"
 
+Statement = tuple[str, Sequence[tuple[Any, ...]]]
+"Text for the driver, and the parameters of each row."
+
 
 class Database:
     """An open database of the current revision."""
@@ -44,6 +48,13 @@ class Database:
         self.name = url.render_as_string(hide_password=True)
         "The URL without its password, for people."
         self._one_writer = asyncio.Lock()
+        self._file_writer = None if self.kind == "postgresql" or self.in_memory else FileWriter(url)
+
+    @property
+    def engines(self) -> tuple[Engine, ...]:
+        """All that makes connections, for who wants to follow their events."""
+        writers = () if self._file_writer is None else (self._file_writer.engine,)
+        return (self.engine.sync_engine, *writers)
 
     @classmethod
     async def open(cls, url: str = MEMORY, *, migrate: bool = True) -> Database:
@@ -85,6 +96,16 @@ class Database:
             async with connection.begin():
                 yield connection
 
+    async def write(self, statements: Callable[[], Iterable[Statement]]) -> None:
+        """Run the driver's statements in one transaction, as if in `transaction`; for a file, all of it in a thread."""
+        if self._file_writer is not None:
+            async with self._one_writer:
+                await self._file_writer.write(statements)
+            return
+        async with self.transaction() as connection:
+            for text, rows in statements():
+                await connection.exec_driver_sql(text, rows)
+
     async def revision(self) -> str | None:
         """The revision that the database is of; None when it is empty."""
         async with self.engine.connect() as connection:
@@ -97,6 +118,8 @@ class Database:
 
     async def close(self) -> None:
         """Close all connections."""
+        if self._file_writer is not None:
+            await self._file_writer.close()
         await self.engine.dispose()
 
     @property
@@ -165,6 +188,32 @@ def _sqlite_engine(url: URL) -> AsyncEngine:
     event.listen(engine.sync_engine, "connect", _set_up_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
     return engine
+
+
+class FileWriter:
+    """Writes batches into a file of SQLite in a thread of its own, which is changed to once a batch, not with each step."""
+
+    def __init__(self, url: URL) -> None:
+        self.engine: Engine = create_engine(
+            url.set(drivername="sqlite"), poolclass=StaticPool, connect_args={"check_same_thread": False}
+        ).execution_options(**{_WRITES: True})
+        event.listen(self.engine, "connect", _set_up_sqlite)
+        event.listen(self.engine, "begin", _begin_sqlite)
+        self._thread = ThreadPoolExecutor(1, "ringway-writer")
+
+    async def write(self, statements: Callable[[], Iterable[Statement]]) -> None:
+        """Commit these in one transaction. When the waiting is cancelled, they are committed all the same."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._write, statements)
+
+    def _write(self, statements: Callable[[], Iterable[Statement]]) -> None:
+        with self.engine.begin() as connection:
+            for text, rows in statements():
+                connection.exec_driver_sql(text, list(rows))
+
+    async def close(self) -> None:
+        """Close the connection, after what is under way."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self.engine.dispose)
+        self._thread.shutdown()
 
 
 def _be_there(file: Path, name: str, *, make: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import chain
 from typing import Any
 
 import structlog
@@ -43,10 +44,8 @@ class Transfer:
                 await self._write_apart(run)
 
     async def _commit(self, batch: Batch) -> None:
-        async with asyncio.timeout(self._limit_s), self._database.transaction() as connection:
-            for run in batch:
-                for text, rows in self._statements.prepared(run):
-                    await connection.exec_driver_sql(text, rows)
+        async with asyncio.timeout(self._limit_s):
+            await self._database.write(lambda: chain.from_iterable(map(self._statements.prepared, batch)))
 
     async def _write_apart(self, run: Run) -> None:
         try:

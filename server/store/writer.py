@@ -1,4 +1,4 @@
-"""[io] The batching writer: what happens is in the database a tenth of a second later, and no call waits for it.
+"""[io] The batching writer: what happens is in the database half a second later, and no call waits for it.
 
 While the database is down, or slow, batches go to a spool on disk, and from there into the database in their order. All
 rows are written by their keys, so that one which was written twice is there once.
@@ -26,7 +26,8 @@ __all__ = ["BeforeCommit", "Mode", "Row", "StoreUnavailable", "Write", "Writer"]
 
 log = structlog.get_logger("server.store.writer")
 
-FLUSH_S = 0.1  # from the first row of a batch to its commit's beginning
+FLUSH_S = 0.4  # from the first event of a batch to its commit's beginning: larger batches cost less of the core
+PROMPT_S = 0.1  # the same where somebody waits for it
 SLOW_S = 0.3  # a commit that takes longer is put on disk as well
 SETTLE_S = 2.0  # how long a reader waits for what was written before
 RETRY_FIRST_S, RETRY_LIMIT_S = 0.25, 5.0
@@ -62,6 +63,8 @@ class Writer:
         self._backlog = Backlog(None if spool is None else Spool(spool, limit_bytes=spool_bytes))
         self.busy: Callable[[], bool] = lambda: False
         "Whether to note now and then that the process lives."
+        self.prompt: Callable[[], bool] = lambda: False
+        "Whether events are waited for: somebody has webhooks."
         self._written = 0
         "Rises with each row and event."
         self._taken = 0
@@ -112,13 +115,13 @@ class Writer:
         self._pending.happenings.append(happening)
         self._written += 1
         if "flush" not in self._timers:
-            self._arm()
+            self._arm(PROMPT_S if self.prompt() else FLUSH_S)
 
     def touch(self, session: Session) -> None:
         """Write a session as it is at the next flush: something changed that was no event."""
         self._pending.touched.append(session)
         self._written += 1
-        self._arm()
+        self._arm(FLUSH_S)
 
     def write(self, table: str, row: Row, mode: Mode = "upsert") -> None:
         """Take a row for the next flush (`Write` explains the modes); the rows of one table keep their order.
@@ -127,7 +130,7 @@ class Writer:
         """
         self._pending.rows.add(Write(table, row, mode))
         self._written += 1
-        self._arm()
+        self._arm(PROMPT_S)
 
     @staticmethod
     def now_ms() -> int:
@@ -157,8 +160,8 @@ class Writer:
         self._beat()
 
     async def caught_up(self) -> None:
-        """Return when nothing is left that had to be kept on disk."""
-        while not self._backlog.empty:
+        """Return when the database is up and nothing is left that had to be kept on disk."""
+        while self._down or not self._backlog.empty:
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.append((0, waiter))
             await waiter
@@ -203,11 +206,13 @@ class Writer:
                 self._begin(entry, kept=False)
         if not self._pending:
             self._due = False
-        if self._attempt is None and not self._backlog.empty:
-            if now >= self._retry_at:
-                await self._begin_oldest()
-            else:
+        if self._attempt is None and (self._down or not self._backlog.empty):
+            if now < self._retry_at:
                 self._wake_at("retry", self._retry_at)
+            elif self._backlog.empty:
+                self._begin(Entry([], self._taken), kept=False)  # nothing is left to write, but is it back?
+            else:
+                await self._begin_oldest()
 
     def _take(self) -> Entry:
         batch = self._pending.take(self.before_commit)
@@ -256,7 +261,7 @@ class Writer:
         self._disarm("slow")
         error = attempt.exception()
         if error is not None:
-            if not self._kept:
+            if entry.batch and not self._kept:
                 await self._backlog.append(entry)
             self._failed(error)
         else:
@@ -322,10 +327,12 @@ class Writer:
 
     # Timers.
 
-    def _arm(self) -> None:
-        if "flush" not in self._timers:
-            loop = asyncio.get_running_loop()
-            self._timers["flush"] = loop.call_later(FLUSH_S, self._on_flush)
+    def _arm(self, within_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        due, timer = loop.time() + within_s, self._timers.get("flush")
+        if timer is None or due < timer.when():
+            self._disarm("flush")
+            self._timers["flush"] = loop.call_at(due, self._on_flush)
 
     def _on_flush(self) -> None:
         self._due = True

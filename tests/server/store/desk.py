@@ -117,5 +117,11 @@ def set_pragma(desk: Desk, pragma: str) -> Callable[[], None]:
         cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
-    event.listen(desk.database.engine.sync_engine, "checkout", on_checkout)
-    return lambda: event.remove(desk.database.engine.sync_engine, "checkout", on_checkout)
+    for engine in desk.database.engines:
+        event.listen(engine, "checkout", on_checkout)
+
+    def end() -> None:
+        for engine in desk.database.engines:
+            event.remove(engine, "checkout", on_checkout)
+
+    return end
