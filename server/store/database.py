@@ -191,7 +191,7 @@ def _sqlite_engine(url: URL) -> AsyncEngine:
 
 
 class FileWriter:
-    """Writes batches into a file of SQLite in a thread of its own, which is changed to once a batch, not with each step."""
+    """Writes batches into a file of SQLite in a thread of its own: two changes of threads a batch, not two a step."""
 
     def __init__(self, url: URL) -> None:
         self.engine: Engine = create_engine(
