@@ -191,6 +191,10 @@ class MediaEngine:
     def closed_later(self, leg: VoiceLeg, closing: Coroutine[Any, Any, None]) -> None:
         """A leg is gone; `closing` gives its ports back."""
         self._wheel[self._slots.pop(leg)].discard(leg)
+        self.finish(closing)
+
+    def finish(self, closing: Coroutine[Any, Any, None]) -> None:
+        """Run this to its end, whatever becomes of the leg."""
         task = self.loop.create_task(closing)
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
@@ -213,7 +217,7 @@ class MediaEngine:
         assert isinstance(leg, VoiceLeg), "legs of another engine"
         return leg
 
-    def _refuse_own(self, remote: Remote) -> None:
+    def _refuse_own(self, remote: Remote, is_offer: bool) -> None:
         """Refuse a remote description that we cannot or must not send to."""
         if remote.rtp is None:
             return

@@ -1,4 +1,4 @@
-"""[io] ICE and DTLS by aiortc's ORTC classes, on sockets of ours.
+"""[io] ICE by aioice and DTLS by aiortc, on sockets of ours.
 
 The only file that uses names private to aiortc or aioice: `tests/media/test_ice.py` fails with their names when a new
 release moves them.
@@ -11,31 +11,31 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from aioice import Candidate, Connection
 from aioice.candidate import candidate_foundation, candidate_priority
 from aioice.ice import StunProtocol
-from aiortc import (
-    RTCCertificate,
-    RTCDtlsFingerprint,
-    RTCDtlsParameters,
-    RTCDtlsTransport,
-    RTCIceGatherer,
-    RTCIceParameters,
-    RTCIceTransport,
-)
-from aiortc.rtcicetransport import candidate_from_aioice
+from aiortc import RTCCertificate, RTCDtlsFingerprint, RTCDtlsParameters, RTCDtlsTransport, RTCIceTransport
 from pylibsrtp import Error as SrtpError
 
 from .errors import MediaError
+from .ports import PortPair
 from .webrtc_sdp import RemoteTransport
 
 __all__ = ["RTCP_FIRST", "RTCP_LAST", "Keys", "SecureTransport", "SrtpError", "certificate", "fingerprint"]
 
-SETUP_S = 15.0  # for ICE and DTLS together; aiortc would wait for ever for candidates that do not come
-SRTP_FIRST, SRTP_LAST = 128, 191  # of the first octet (RFC 7983)
+SETUP_S = 15.0  # for ICE and DTLS together; aioice would wait for ever for candidates that do not come
+DTLS_FIRST, SRTP_FIRST, SRTP_LAST = 20, 128, 191  # of the first octet (RFC 7983); STUN is below
 RTCP_FIRST, RTCP_LAST = 192, 223  # of the second one (RFC 5761)
+MAX_WAITING = 64  # datagrams of DTLS not read yet; a handshake's largest flight is about 5
+MAX_ADDRESSES = 64  # of one remote party; as many as the candidates we read
+
+PRIVATE = {
+    "aioice.ice.Connection": ("_nominated", "_protocols"),
+    "aiortc.RTCDtlsTransport": ("_rx_srtp", "_set_role", "_tx_srtp"),
+}
+"What we use beyond the documented interfaces, by class."
 
 
 @cache
@@ -63,14 +63,23 @@ def host_candidate(host: str, port: int) -> Candidate:
     )
 
 
-class BoundConnection(Connection):
-    """An ICE agent on a socket that is bound already, which hands over SRTP as it comes."""
+def _ignore(data: bytes) -> None:
+    """Nobody is there yet, or any more."""
+
+
+class Path(Connection):
+    """An ICE agent on a socket that is bound already; hands over DTLS and SRTP as they come."""
 
     def __init__(self, sock: socket.socket, candidate: Candidate) -> None:
         super().__init__(ice_controlling=False)
-        self.on_srtp: Callable[[bytes], None] | None = None
+        self.on_srtp: Callable[[bytes], None] = _ignore
+        self.on_dtls: Callable[[bytes], None] = _ignore
+        self.on_selected: Callable[[], None] = lambda: None
+        "Another pair of candidates was nominated."
         self.heard = 0
-        "Datagrams of any kind."
+        "Datagrams of the remote party, of any kind."
+        self.addresses: set[tuple[str, int]] = set()
+        "Where it has proved to be, by checks with our password or answers to ours."
         self._socket = sock
         self._candidate = candidate
 
@@ -82,24 +91,38 @@ class BoundConnection(Connection):
     ) -> list[Candidate]:
         """Our one socket, instead of new ones on ports of the system's choice."""
         _, protocol = await asyncio.get_running_loop().create_datagram_endpoint(
-            lambda: StunProtocol(self), sock=self._socket
+            lambda: _Demultiplexer(self), sock=self._socket
         )
         protocol.local_candidate = self._candidate
         self._protocols.append(protocol)
         return [self._candidate]
 
     def data_received(self, data: bytes, component: int) -> None:
-        """SRTP without a queue and a task; the rest is DTLS."""
+        """What looked like STUN and is not."""
+
+    def media_received(self, data: bytes) -> None:
+        """DTLS or SRTP of the remote party."""
         self.heard += 1
-        if self.on_srtp is not None and data and SRTP_FIRST <= data[0] <= SRTP_LAST:
+        if SRTP_FIRST <= data[0] <= SRTP_LAST:
             self.on_srtp(data)
         else:
-            super().data_received(data, component)
+            self.on_dtls(data)
 
-    def request_received(self, message: Any, addr: tuple[str, int], protocol: StunProtocol) -> None:
-        """A check of the remote party: it lives."""
+    def check_incoming(self, message: Any, addr: tuple[str, int], protocol: StunProtocol) -> None:
+        """A check of the remote party, with our password: it lives, and there."""
         self.heard += 1
-        super().request_received(message, addr, protocol)
+        if len(self.addresses) < MAX_ADDRESSES:
+            self.addresses.add(addr)
+        super().check_incoming(message, addr, protocol)
+
+    def check_complete(self, pair: Any) -> None:
+        """A check of ours has succeeded or failed."""
+        before = self._nominated.get(1)
+        super().check_complete(pair)
+        now = self._nominated.get(1)
+        if now is not None and now is not before:
+            self.addresses.add(now.remote_addr)
+            self.on_selected()
 
     def selected(self) -> tuple[Callable[[bytes, tuple[str, int]], None], tuple[str, int]]:
         """How to send on the nominated pair. ConnectionError while there is none."""
@@ -107,6 +130,22 @@ class BoundConnection(Connection):
         if pair is None:
             raise ConnectionError("no pair of candidates is nominated")
         return pair.protocol.transport.sendto, pair.remote_addr
+
+
+class _Demultiplexer(StunProtocol):
+    """Tells STUN from the rest (RFC 7983), which is taken only from where the remote party has proved to be."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._path = path
+
+    def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
+        """A datagram of anybody."""
+        data = cast(bytes, data)
+        if not data or data[0] < DTLS_FIRST:
+            super().datagram_received(data, addr)
+        elif addr[:2] in self._path.addresses:
+            self._path.media_received(data)
 
 
 @dataclass(slots=True)
@@ -119,52 +158,106 @@ class Keys:
     protect_rtcp: Callable[[bytes], bytes]
 
 
-class SecureTransport:
-    """One ICE agent with one DTLS session on it. Raises MediaError when either fails."""
+class DtlsSession:
+    """One DTLS association; it can move to another path (RFC 8842 §4.4: an ICE restart keeps it)."""
 
-    def __init__(self, sock: socket.socket, advertised: tuple[str, int]) -> None:
-        gatherer = RTCIceGatherer(iceServers=[])
-        self.candidate = host_candidate(*advertised)
-        self.connection = BoundConnection(sock, self.candidate)
-        gatherer._connection = self.connection
-        self._gatherer = gatherer
-        self._ice = RTCIceTransport(gatherer)
-        self._dtls = RTCDtlsTransport(self._ice, [certificate()])
+    role = "controlled"
+
+    def __init__(self, path: Path) -> None:
+        self.keys: Keys | None = None
+        "Once the handshake is done."
+        self._waiting: asyncio.Queue[bytes] = asyncio.Queue(MAX_WAITING)
+        # Of an RTCIceTransport it uses the three names below.
+        self._dtls = RTCDtlsTransport(cast(RTCIceTransport, self), [certificate()])
+        self.move(path)
+
+    def move(self, path: Path) -> None:
+        """Go on over this path."""
+        self.path = path
+        path.on_dtls = self._hear
+
+    def _hear(self, data: bytes) -> None:
+        if not self._waiting.full():  # else lost, as on the network; DTLS repeats
+            self._waiting.put_nowait(data)
+
+    async def _recv(self) -> bytes:
+        return await self._waiting.get()
+
+    async def _send(self, data: bytes) -> None:
+        await self.path.send(data)
+
+    async def agree(self, fingerprint: str, *, active: bool) -> Keys:
+        """Handshake. Raises MediaError, ConnectionError."""
+        self._dtls._set_role("client" if active else "server")
+        await self._dtls.start(RTCDtlsParameters([RTCDtlsFingerprint("sha-256", fingerprint)]))
+        if self._dtls.state != "connected":
+            raise MediaError("the browser's certificate is not the one that it announced, or DTLS failed")
+        receive, send = self._dtls._rx_srtp, self._dtls._tx_srtp
+        self.keys = Keys(receive.unprotect, receive.unprotect_rtcp, send.protect, send.protect_rtcp)
+        return self.keys
+
+    async def close(self) -> None:
+        """Say so to the remote party."""
+        await self._dtls.stop()
+
+
+class SecureTransport:
+    """One path to a browser, with a DTLS session of its own or that of the path before."""
+
+    def __init__(self, pair: PortPair, advertised_host: str) -> None:
+        self.pair = pair
+        self.candidate = host_candidate(advertised_host, pair.port)
+        self.path = Path(pair.rtp, self.candidate)
+        self.session: DtlsSession | None = None
         self._adding: set[asyncio.Task[None]] = set()
+        self._complete = False
 
     @property
     def ufrag(self) -> str:
         """Our ICE user name fragment."""
-        return self.connection.local_username
+        return self.path.local_username
 
     @property
     def password(self) -> str:
         """Our ICE password."""
-        return self.connection.local_password
+        return self.path.local_password
 
     async def connect(
-        self, remote: RemoteTransport, *, active: bool, controlling: bool, later: Sequence[str | None] = ()
+        self,
+        remote: RemoteTransport,
+        *,
+        active: bool,
+        controlling: bool,
+        later: Sequence[str | None] = (),
+        session: DtlsSession | None = None,
     ) -> Keys:
-        """Find a way and agree on keys. `later`: candidates that came beside the description."""
-        self.connection.ice_controlling = controlling
+        """Find a way, and agree on keys unless `session` has them. Raises MediaError.
+
+        `later`: candidates that came beside the description.
+        """
+        path = self.path
+        path.ice_controlling = controlling
+        path.remote_is_lite = remote.ice_lite
+        path.remote_username, path.remote_password = remote.ufrag, remote.password
+        fresh = DtlsSession(path) if session is None else None
+        self.session = fresh
         try:
             async with asyncio.timeout(SETUP_S):
-                await self._gatherer.gather()
+                await path.gather_candidates()
                 for line in (*remote.candidates, *later, *([None] if remote.complete else [])):
                     await self.add_candidate(line)
-                await self._ice.start(RTCIceParameters(remote.ufrag, remote.password, remote.ice_lite))
-                if self._ice.state != "completed":
-                    raise MediaError("no way to the browser was found (ICE)")
-                self._dtls._set_role("client" if active else "server")
-                await self._dtls.start(RTCDtlsParameters([RTCDtlsFingerprint("sha-256", remote.fingerprint)]))
+                await path.connect()
+                if fresh is not None:
+                    return await fresh.agree(remote.fingerprint, active=active)
         except TimeoutError:
             raise MediaError(f"the browser was not reached within {SETUP_S:g} s") from None
         except ConnectionError as error:
-            raise MediaError(f"the way to the browser was lost: {error}") from error
-        if self._dtls.state != "connected":
-            raise MediaError("the browser's certificate is not the one that it announced, or DTLS failed")
-        receive, send = self._dtls._rx_srtp, self._dtls._tx_srtp
-        return Keys(receive.unprotect, receive.unprotect_rtcp, send.protect, send.protect_rtcp)
+            raise MediaError(f"no way to the browser was found, or it was lost: {error}") from error
+        assert session is not None
+        assert session.keys is not None
+        session.move(path)
+        self.session = session
+        return session.keys
 
     def add_later(self, line: str | None) -> None:
         """As `add_candidate`, while `connect` is under way."""
@@ -174,25 +267,29 @@ class SecureTransport:
 
     async def add_candidate(self, line: str | None) -> None:
         """A remote candidate, the value of a=candidate; None: that was all. What we cannot use is ignored."""
+        if self._complete:
+            return
         if line is None:
-            await self._ice.addRemoteCandidate(None)
+            self._complete = True
+            await self.path.add_remote_candidate(None)
             return
         try:
             candidate = Candidate.from_sdp(line.removeprefix("candidate:"))
         except (ValueError, IndexError, AssertionError):
             return
         # Names would be looked up, .local ones for a second; components beyond RTP do not exist with rtcp-mux.
-        if candidate.component != 1 or candidate.transport.lower() != "udp" or not _is_address(candidate.host):
-            return
-        await self._ice.addRemoteCandidate(candidate_from_aioice(candidate))
+        if candidate.component == 1 and candidate.transport.lower() == "udp" and _is_address(candidate.host):
+            await self.path.add_remote_candidate(candidate)
 
     async def close(self) -> None:
-        """End both, and the socket with them."""
-        self.connection.on_srtp = None
+        """End the path, and DTLS unless it has moved on."""
+        self.path.on_srtp = self.path.on_dtls = _ignore
+        self.path.on_selected = lambda: None
         for task in self._adding:
             task.cancel()
-        await self._dtls.stop()
-        await self._ice.stop()
+        if self.session is not None and self.session.path is self.path:
+            await self.session.close()
+        await self.path.close()
 
 
 def _is_address(host: str) -> bool:

@@ -94,8 +94,8 @@ class Transport(Protocol):
     accepts: frozenset[str]
     "Of remote m= lines, in capitals."
 
-    def session_lines(self, refused: Sequence[str]) -> str:
-        """Lines before the first m=, each ended by CRLF."""
+    def session_lines(self, mids: Sequence[str]) -> str:
+        """Lines before the first m=, each ended by CRLF; `mids`: of our sections, if there are several."""
 
     def stream_lines(self) -> Sequence[str]:
         """Attributes of our stream."""
@@ -111,7 +111,7 @@ class PlainTransport:
     protocol = PLAIN
     accepts = frozenset({PLAIN})
 
-    def session_lines(self, refused: Sequence[str]) -> str:
+    def session_lines(self, mids: Sequence[str]) -> str:
         """None."""
         return ""
 
@@ -222,13 +222,13 @@ class Negotiation:
         "_numbers",
         "_offer",
         "_policy",
-        "_port",
         "_received",
         "_refused",
         "_sent",
         "_session_id",
         "_transport",
         "_version",
+        "port",
     )
 
     def __init__(
@@ -237,19 +237,20 @@ class Negotiation:
         host: str,
         port: int,
         session_id: int,
-        admit: Callable[[Remote], None] = lambda remote: None,
+        admit: Callable[[Remote, bool], None] = lambda remote, is_offer: None,
         transport: Transport = PLAIN_TRANSPORT,
     ) -> None:
         """`host` and `port` are what we announce; `session_id` goes into o= and should be unique.
 
-        `admit` may refuse a remote description by raising MediaError, before anything changes.
+        `admit` may refuse a remote offer (or answer) by raising MediaError, before anything changes.
         """
         self._admit = admit
         self._transport = transport
         self._policy = tuple(policy)
         self._keys = frozenset(codec.key for codec in policy)
         self._host = host
-        self._port = port
+        self.port = port
+        "Said in our next description."
         self._session_id = session_id
         self._version = session_id - 1
         self._sent = ""
@@ -316,7 +317,7 @@ class Negotiation:
         remote = read(sdp.parse(text), text, self._keys, transport=self._transport)
         if remote.disabled and self._agreed is None:
             raise NoCommonCodec("the only audio stream is disabled")
-        self._admit(remote)
+        self._admit(remote, True)
         self._received = remote
 
     def create_answer(self, like: MediaLeg | None, direction: str | None) -> Agreement:
@@ -385,7 +386,7 @@ class Negotiation:
             raise NoCommonCodec("the audio stream was refused")
         offered = {c.key: c for c in (*offer.codecs, *offer.events)}
         remote = read(description, text, frozenset(c.key for c in offer.codecs), self._audio_index, self._transport)
-        self._admit(remote)
+        self._admit(remote, False)
         events = tuple(c for c in remote.events if c.key in offered)
         receives = tuple(c.with_payload_type(offered[c.key].payload_type) for c in (*remote.codecs, *events))
         self._numbers.update({c.key: c.payload_type for c in offered.values()})
@@ -419,7 +420,7 @@ class Negotiation:
         lines = list(self._refused) or [""]
         numbers = " ".join(str(c.payload_type) for c in formats)
         transport = self._transport
-        stream = [f"m=audio {0 if disabled else self._port} {transport.protocol} {numbers}"]
+        stream = [f"m=audio {0 if disabled else self.port} {transport.protocol} {numbers}"]
         for codec in formats:
             tail = f"/{codec.channels}" if codec.channels != 1 else ""
             stream.append(f"a=rtpmap:{codec.payload_type} {codec.name}/{codec.clock_hz}{tail}")
@@ -433,7 +434,7 @@ class Negotiation:
             self._version += 1
         address = f"IN {'IP6' if ':' in self._host else 'IP4'} {self._host}"
         origin = f"v=0\r\no=- {self._session_id} {self._version} {address}\r\ns=-\r\nc={address}\r\nt=0 0\r\n"
-        return f"{origin}{transport.session_lines(lines)}{body}\r\n"
+        return f"{origin}{transport.session_lines(())}{body}\r\n"
 
 
 def _alike(

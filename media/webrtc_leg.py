@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 
 from .codecs import Codec
 from .errors import MediaError
-from .ice import RTCP_FIRST, RTCP_LAST, Keys, SecureTransport, SrtpError, fingerprint
+from .ice import RTCP_FIRST, RTCP_LAST, DtlsSession, Keys, SecureTransport, SrtpError, fingerprint
 from .leg import MediaLeg
 from .negotiation import Agreement, Negotiation, Remote
 from .ports import PortPair
@@ -21,8 +21,12 @@ from .voice_leg import VoiceHost, VoiceLeg
 from .webrtc_sdp import RemoteTransport, WebRtcTransport, read_transport
 
 SILENT_S = 10.0  # browsers send a check every 2.5 s at the latest: four missed ones, and it is gone
+LINGER_S = 1.0  # an old path is heard for this long after the new one is in use: packets under way are not lost
+MAX_CANDIDATES_EARLY = 64  # that come before the description they belong to is agreed on
 
 State = Literal["new", "connected", "failed", "closed"]
+Way = tuple[Callable[[bytes, tuple[str, int]], None], tuple[str, int]]
+"Of a packet: `sendto` of a socket, and an address."
 
 _monotonic = time.monotonic
 
@@ -30,27 +34,38 @@ _monotonic = time.monotonic
 class WebRtcHost(VoiceHost, Protocol):
     """What a leg needs of the engine."""
 
-    def closed_later(self, leg: VoiceLeg, pair: PortPair, closing: Coroutine[Any, Any, None]) -> None:
-        """The leg is gone; its ports are free once `closing` is done."""
+    def take_pair(self) -> PortPair:
+        """One more port pair. Raises NoPortsLeft."""
+
+    def give_back(self, pair: PortPair) -> None:
+        """Close a pair; its ports are free."""
+
+    def closed_later(self, leg: VoiceLeg, closing: Coroutine[Any, Any, None]) -> None:
+        """The leg is gone; `closing` gives its ports back."""
+
+    def finish(self, closing: Coroutine[Any, Any, None]) -> None:
+        """Run this to its end, whatever becomes of the leg."""
 
 
 class WebRtcLeg(VoiceLeg):
     """One SRTP stream with a browser.
 
     The verbs of MediaLeg answer at once, as the socket is bound already; the way is found and the keys are agreed on
-    in a task of the leg's own, which begins with the first agreement.
+    in a task of the leg's own, which begins with the first agreement. An ICE restart does the same beside the path in
+    use, which is left when the new one is ready (RFC 8445 §9).
     """
 
     __slots__ = (
         "_active",
         "_candidates",
-        "_controlling",
+        "_coming",
         "_heard",
         "_heard_at",
         "_keys",
         "_packet",
-        "_pair",
+        "_prepared",
         "_remote_transport",
+        "_restart_wanted",
         "_sdp",
         "_secure",
         "_send_to",
@@ -61,24 +76,32 @@ class WebRtcLeg(VoiceLeg):
         "state",
     )
 
-    def __init__(self, leg_id: str, host: WebRtcHost, pair: PortPair, policy: Sequence[Codec], session_id: int) -> None:
-        secure = SecureTransport(pair.rtp, (host.advertised_host, pair.port))
-        self._sdp = WebRtcTransport(
-            ufrag=secure.ufrag,
-            password=secure.password,
-            fingerprint=fingerprint(),
-            candidates=[secure.candidate.to_sdp()],
-        )
+    def __init__(
+        self,
+        leg_id: str,
+        host: WebRtcHost,
+        pair: PortPair,
+        policy: Sequence[Codec],
+        session_id: int,
+        *,
+        video: bool = True,
+    ) -> None:
+        self._webrtc_host = host
+        self._secure: SecureTransport | None = None
+        "In use."
+        self._coming: SecureTransport | None = None
+        "Agreed on, and being connected."
+        self._prepared: SecureTransport | None = SecureTransport(pair, host.advertised_host)
+        "Described, and not agreed on yet."
+        self._sdp = WebRtcTransport(fingerprint())
         negotiation = Negotiation(policy, host.advertised_host, pair.port, session_id, self._admit, self._sdp)
         super().__init__(leg_id, host, negotiation)
-        self._webrtc_host = host
-        self._pair: PortPair | None = pair
-        self._secure = secure
+        self._describe(self._prepared)
         self._source = self._sink = self
         self._remote_transport: RemoteTransport | None = None
-        self._controlling = self._active = False
+        self._active = self._restart_wanted = False
         self._keys: Keys | None = None
-        self._send_to: tuple[Callable[[bytes, tuple[str, int]], None], tuple[str, int]] | None = None
+        self._send_to: Way | None = None
         self._packet = b""
         self._task: asyncio.Task[None] | None = None
         self._candidates: list[str | None] = []
@@ -91,45 +114,86 @@ class WebRtcLeg(VoiceLeg):
 
     # Offer and answer.
 
-    def _admit(self, remote: Remote) -> None:
+    def _describe(self, transport: SecureTransport) -> None:
+        """Say this one in our descriptions from now on."""
+        self._sdp.show(transport.ufrag, transport.password, [transport.candidate.to_sdp()])
+        self._negotiation.port = transport.pair.port
+
+    def _prepare(self) -> None:
+        """Make another transport for the next agreement, if there is none waiting. Raises NoPortsLeft."""
+        if self._prepared is None:
+            self._prepared = SecureTransport(self._webrtc_host.take_pair(), self._webrtc_host.advertised_host)
+            self._candidates.clear()
+            self._describe(self._prepared)
+
+    def restart_ice(self) -> None:
+        """Let the next offer of ours ask for a new path (RFC 8839 §4.4.1.1.1)."""
+        self._restart_wanted = self._remote_transport is not None
+
+    def _admit(self, remote: Remote, is_offer: bool) -> None:
         transport = read_transport(remote)
         known = self._remote_transport
-        if known is not None and (known.ufrag, known.fingerprint) != (transport.ufrag, transport.fingerprint):
-            raise MediaError("an ICE restart is not supported: call again")
-        if self._negotiation.expects_answer:
+        restarts = known is not None and (known.ufrag, known.password) != (transport.ufrag, transport.password)
+        if known is not None and not restarts and known.fingerprint != transport.fingerprint:
+            raise MediaError("a new certificate needs an ICE restart")  # RFC 8842 §4
+        if not is_offer:
+            if known is not None and restarts != (self._prepared is not None):
+                raise MediaError("only an offer can ask for an ICE restart, and then the answer takes part in it")
             return
+        if restarts:
+            self._prepare()
         self._sdp.mid = transport.mid or "0"
-        if known is None:
+        if known is None or known.fingerprint != transport.fingerprint:
             self._sdp.setup = "passive" if transport.setup == "active" else "active"
         else:
             self._sdp.setup = "active" if self._active else "passive"
 
     def create_offer(self, like: MediaLeg | None = None, direction: str | None = None) -> str:
         """Offer our policy, what is agreed already, or what the other leg has."""
+        if self._restart_wanted and not self._negotiation.pending:
+            self._prepare()
+            self._restart_wanted = False
         self._sdp.setup = "actpass"
         return super().create_offer(like, direction)
 
-    def create_answer(self, like: MediaLeg | None = None, direction: str | None = None) -> str:
-        """Answer the offer; the exchange is then agreed."""
-        if self._remote_transport is None:
-            self._active = self._sdp.setup == "active"
-        return super().create_answer(like, direction)
+    def rollback(self) -> None:
+        """Forget a half-made exchange and go on with the last agreed one."""
+        super().rollback()
+        current = self._coming or self._secure
+        prepared = self._prepared
+        if prepared is not None and current is not None:
+            self._prepared = None
+            self._describe(current)
+            self._webrtc_host.give_back(prepared.pair)
 
     def _apply(self, agreement: Agreement) -> None:
-        if self._pair is None:
+        if self.state == "closed":
             return
-        if self._remote_transport is None:
-            remote = self._remote_transport = read_transport(agreement.remote)
-            if self._sdp.setup == "actpass":  # we made the offer
-                self._controlling = True
-                self._active = remote.setup == "passive"
-            self._task = asyncio.get_running_loop().create_task(self._connect(remote))
+        prepared = self._prepared
+        if prepared is not None:
+            self._prepared = None
+            self._begin(prepared, agreement)
         self._depart()
         self._agreement = agreement
         clock_hz = agreement.codecs[0].clock_hz
         self._clock_hz = CLOCKS_HZ.get(clock_hz, clock_hz)
         self._ssrc = None
         self._rewire_both()
+
+    def _begin(self, transport: SecureTransport, agreement: Agreement) -> None:
+        """Connect a transport that both sides have agreed on."""
+        remote = read_transport(agreement.remote)
+        known, self._remote_transport = self._remote_transport, remote
+        offered = self._sdp.setup == "actpass"
+        same = known is not None and known.fingerprint == remote.fingerprint
+        if not same:
+            self._active = remote.setup == "passive" if offered else self._sdp.setup == "active"
+        session = self._secure.session if self._secure is not None and same else None
+        if self._task is not None:
+            self._webrtc_host.finish(self._end(self._task, self._coming))
+        self._coming = transport
+        connecting = self._connect(transport, remote, session, controlling=offered)
+        self._task = asyncio.get_running_loop().create_task(connecting)
 
     def _rewire_both(self) -> None:
         self.rewire()
@@ -138,28 +202,69 @@ class WebRtcLeg(VoiceLeg):
 
     def add_candidate(self, line: str | None) -> None:
         """A candidate of the remote party that came later (RFC 8838); None: there are no more."""
-        if self._task is None:
-            self._candidates.append(line)
-        elif self._keys is None and not self._task.done():
-            self._secure.add_later(line)
+        if self._prepared is not None:
+            if len(self._candidates) < MAX_CANDIDATES_EARLY:
+                self._candidates.append(line)
+        elif self._coming is not None:
+            self._coming.add_later(line)
 
     # The transport.
 
-    async def _connect(self, remote: RemoteTransport) -> None:
+    async def _connect(
+        self,
+        coming: SecureTransport,
+        remote: RemoteTransport,
+        session: DtlsSession | None,
+        *,
+        controlling: bool,
+    ) -> None:
+        if session is not None:
+            coming.path.on_srtp = self._on_srtp
         try:
-            keys = await self._secure.connect(
-                remote, active=self._active, controlling=self._controlling, later=self._candidates
+            keys = await coming.connect(
+                remote, active=self._active, controlling=controlling, later=self._candidates, session=session
             )
-            self._send_to = self._secure.connection.selected()
+            send_to = coming.path.selected()
         except (MediaError, ConnectionError) as error:
-            self._fail(str(error))
+            if self._coming is not coming:  # overtaken by another restart, which leaves this one
+                return
+            self._coming = None
+            await self._leave(coming)
+            if self._secure is None:
+                self._fail(str(error))
             return
-        self._keys = keys
-        self._destination = self._send_to[1]
-        self._heard_at = _monotonic()
-        self._secure.connection.on_srtp = self._on_srtp
-        self._set_state("connected")
+        if self._coming is not coming:
+            return
+        left, self._secure, self._coming = self._secure, coming, None
+        self._use(coming, keys, send_to)
+        if left is not None:
+            try:
+                await asyncio.sleep(LINGER_S if session is not None else 0)
+            finally:
+                await self._leave(left)
+
+    def _use(self, transport: SecureTransport, keys: Keys, send_to: Way) -> None:
+        self._keys, self._send_to = keys, send_to
+        self._destination = send_to[1]
+        self._heard, self._heard_at = transport.path.heard, _monotonic()
+        transport.path.on_srtp = self._on_srtp
+        transport.path.on_selected = self._follow
+        if self.state == "new":
+            self._set_state("connected")
         self._rewire_both()
+
+    def _follow(self) -> None:
+        """The remote party goes on by another pair of candidates."""
+        if self._secure is not None:
+            self._send_to = self._secure.path.selected()
+            self._destination = self._send_to[1]
+
+    async def _leave(self, transport: SecureTransport) -> None:
+        """Close a transport that is not used any more."""
+        try:
+            await transport.close()
+        finally:
+            self._webrtc_host.give_back(transport.pair)
 
     def _set_state(self, state: State) -> None:
         self.state = state
@@ -224,8 +329,8 @@ class WebRtcLeg(VoiceLeg):
         if self.failure is not None:
             self._tell_failure()
             return
-        if self._keys is not None:
-            heard = self._secure.connection.heard
+        if self._secure is not None and self._coming is None:  # a restart has a time limit of its own
+            heard = self._secure.path.heard
             if heard != self._heard:
                 self._heard, self._heard_at = heard, now
             elif now - self._heard_at >= SILENT_S:
@@ -235,12 +340,11 @@ class WebRtcLeg(VoiceLeg):
 
     @property
     def _port(self) -> int:
-        return self._pair.port if self._pair is not None else 0
+        return self._negotiation.port if self.state != "closed" else 0
 
     def close(self) -> None:
-        """Say goodbye, end DTLS and ICE, free the port. Harmless twice."""
-        pair = self._pair
-        if pair is None:
+        """Say goodbye, end DTLS and ICE, free the ports. Harmless twice."""
+        if self.state == "closed":
             return
         if self._keys is not None:
             self._report(_monotonic(), goodbye=True)
@@ -248,16 +352,19 @@ class WebRtcLeg(VoiceLeg):
         self._agreement = None
         if self.attachment is not None:
             self.attachment.close()
-        self._pair = self._writer = self._keys = self._send_to = None
+        self._writer = self._keys = self._send_to = None
         self._route = NOTHING
         self._source = self._sink = CLOSED
         self.on_state = None
         self.state = "closed"
-        self._webrtc_host.closed_later(self, pair, self._end(self._task))
-        self._task = None
+        transports = (self._prepared, self._coming, self._secure)
+        self._webrtc_host.closed_later(self, self._end(self._task, *transports))
+        self._task = self._prepared = self._coming = self._secure = None
 
-    async def _end(self, task: asyncio.Task[None] | None) -> None:
+    async def _end(self, task: asyncio.Task[None] | None, *transports: SecureTransport | None) -> None:
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-        await self._secure.close()
+        for transport in transports:
+            if transport is not None:
+                await self._leave(transport)

@@ -43,8 +43,12 @@ class RemoteTransport:
 def read_transport(remote: Remote) -> RemoteTransport:
     """The transport of the section that we take part in. Raises SdpError, MediaError for what we cannot do."""
 
+    tagged = _tagged(remote)
+
     def value(name: str) -> str | None:
         found = remote.media.first(name)
+        if found is None and tagged is not None:
+            found = tagged.first(name)
         if found is None:
             values = remote.description.attributes.get(name)
             found = values[0] if values else None
@@ -61,23 +65,37 @@ def read_transport(remote: Remote) -> RemoteTransport:
         raise MediaError(f"a=setup:{said[:16]} is not supported")
     if remote.media.first("rtcp-mux") is None:
         raise MediaError("a=rtcp-mux is needed")
-    candidates = tuple(remote.media.attributes.get("candidate", ()))
+    sections = [remote.media, *([tagged] if tagged is not None else [])]
+    candidates = tuple(each for section in sections for each in section.attributes.get("candidate", ()))
     if len(candidates) > MAX_CANDIDATES:
         raise SdpError("too many candidates")
     return RemoteTransport(
         ufrag,
         password,
-        _fingerprint(remote),
+        _fingerprint(remote, tagged),
         setup,
         remote.media.first("mid"),
         candidates,
-        remote.media.first("end-of-candidates") is not None,
+        any(section.first("end-of-candidates") is not None for section in sections),
         "ice-lite" in remote.description.attributes,
     )
 
 
-def _fingerprint(remote: Remote) -> str:
-    values = remote.media.attributes.get("fingerprint") or remote.description.attributes.get("fingerprint") or ()
+def _tagged(remote: Remote) -> MediaDescription | None:
+    """The section that speaks for the bundle, if it is another one than ours (RFC 8843 §8.1)."""
+    mid = remote.media.first("mid")
+    for group in remote.description.attributes.get("group", ()):
+        semantics, *mids = group.split()
+        if semantics == "BUNDLE" and mid in mids:
+            for media in remote.description.media:
+                if media.first("mid") == mids[0] and media is not remote.media:
+                    return media
+    return None
+
+
+def _fingerprint(remote: Remote, tagged: MediaDescription | None) -> str:
+    places = (remote.media, tagged, remote.description)
+    values = next((v for place in places if place and (v := place.attributes.get("fingerprint"))), ())
     for value in values:
         algorithm, _, digest = value.strip().partition(" ")
         if algorithm.lower() == "sha-256" and _HEX.fullmatch(digest.strip()):
@@ -92,28 +110,31 @@ class WebRtcTransport:
     protocol = PROTOCOL
     accepts = SECURE
 
-    def __init__(self, *, ufrag: str, password: str, fingerprint: str, candidates: Sequence[str]) -> None:
-        self.ufrag = ufrag
-        self.password = password
+    def __init__(self, fingerprint: str) -> None:
         self.setup: Setup = "actpass"
         "What we say next: actpass in an offer, active or passive in an answer."
         self.mid = "0"
-        "Ours in an offer, the remote party's in an answer."
+        "Of the audio section: ours in an offer, the remote party's in an answer."
         self._fingerprint = fingerprint
-        self._candidates = tuple(candidates)
+        self._ufrag = self._password = ""
+        self._candidates: tuple[str, ...] = ()
 
-    def session_lines(self, refused: Sequence[str]) -> str:
-        """One bundle with our section alone in it: what is refused is not part of it (RFC 8843 §7.3.3)."""
-        return f"a=group:BUNDLE {self.mid}\r\na=msid-semantic: WMS *\r\n"
+    def show(self, ufrag: str, password: str, candidates: Sequence[str]) -> None:
+        """Describe this ICE agent from now on; `candidates` are values of a=candidate."""
+        self._ufrag, self._password, self._candidates = ufrag, password, tuple(candidates)
 
-    def stream_lines(self) -> Sequence[str]:
-        """ICE, DTLS and the like."""
+    def session_lines(self, mids: Sequence[str]) -> str:
+        """One bundle of our sections: what is refused is not part of it (RFC 8843 §7.3.3)."""
+        return f"a=group:BUNDLE {' '.join(mids or [self.mid])}\r\na=msid-semantic: WMS *\r\n"
+
+    def stream_lines(self, kind: str = "audio", mid: str | None = None) -> Sequence[str]:
+        """ICE, DTLS and the like; the same in each section of a bundle, as any may be the first that is accepted."""
         return (
-            f"a=mid:{self.mid}",
+            f"a=mid:{self.mid if mid is None else mid}",
             "a=rtcp-mux",
-            "a=msid:ringway audio",
-            f"a=ice-ufrag:{self.ufrag}",
-            f"a=ice-pwd:{self.password}",
+            f"a=msid:ringway {kind}",
+            f"a=ice-ufrag:{self._ufrag}",
+            f"a=ice-pwd:{self._password}",
             f"a=fingerprint:sha-256 {self._fingerprint}",
             f"a=setup:{self.setup}",
             *(f"a=candidate:{candidate}" for candidate in self._candidates),

@@ -188,7 +188,7 @@ def test_multicast_is_refused(leg: FakeMediaLeg, host: str) -> None:
 def test_addresses_of_the_remote_party() -> None:
     seen: list[Remote] = []
     policy = policy_of(["PCMU"])
-    negotiation = Negotiation(policy, "192.0.2.1", 40000, 1, seen.append)
+    negotiation = Negotiation(policy, "192.0.2.1", 40000, 1, lambda remote, is_offer: seen.append(remote))
     texts = [
         offer("192.0.2.7", 4000),
         offer("192.0.2.7", 4000, "0", "a=rtcp:5001"),
