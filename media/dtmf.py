@@ -72,6 +72,14 @@ class EventReader:
         return [(self._digit, round(self._duration * 1000 / self._clock_hz))]
 
 
+def at_clock(payload: bytes | bytearray | memoryview, from_hz: int, to_hz: int) -> bytes:
+    """The payload of an event for a stream of another clock: its duration is in units of that (RFC 4733 §2.3.5)."""
+    if len(payload) < PAYLOAD.size:
+        return bytes(payload)
+    event, flags, duration = PAYLOAD.unpack_from(payload)
+    return PAYLOAD.pack(event, flags, min(0xFFFF, duration * to_hz // from_hz))
+
+
 @dataclass(frozen=True, slots=True)
 class EventPacket:
     """One packet to send now."""

@@ -7,9 +7,11 @@ import random
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from .codecs import policy_of
+from . import coders
+from .codecs import KNOWN, Codec, policy_of
 from .errors import MediaError
 from .leg import Attachment, MediaLeg, Mix
 from .negotiation import Negotiation, Remote
@@ -24,6 +26,7 @@ DEFAULT_CODECS = ("PCMU", "PCMA", "G722", "opus")
 PLAYER_CODECS = ("PCMU", "PCMA")
 "What a leg must be limited to if it is to hear tones and prompts."
 
+PCMU = KNOWN["pcmu"]
 TICK_S = 0.02
 LATE_TICKS = 10  # a ticker that is later than this does not catch up: nobody wants 200 ms at once
 WHEEL = 20  # slices of a second: the legs' once-a-second work is spread, so that no packet waits for all of it
@@ -68,6 +71,7 @@ class MediaEngine:
         self._wheel_timer: asyncio.TimerHandle | None = None
         self._ticker = Ticker(self.loop)
         self._wheel_at = 0
+        self._loading: asyncio.Future[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
 
     # Verbs of `Media`.
@@ -113,16 +117,16 @@ class MediaEngine:
         raise MediaError("mixing is not supported")
 
     def echo(self, leg: MediaLeg, prompt: bool = True) -> Attachment:
-        """Send back what is received, after a short spoken prompt if wanted (and if the leg has G.711)."""
+        """Send back what is received, after a short spoken prompt if wanted."""
         own = self._own(leg)
         if not prompt:
             return Bridge(self, own, own)
-        return Player(self, own, lambda law: prompt_frames(law, "echo"), after=lambda leg: self.echo(leg, prompt=False))
+        return Player(self, own, partial(prompt_frames, name="echo"), after=lambda leg: self.echo(leg, prompt=False))
 
     def tone(self, leg: MediaLeg, hz: int = 1000) -> Attachment:
         """Play a continuous tone. Raises ValueError for a frequency beyond 1-3,999 Hz."""
-        tone_frames("PCMU", hz)
-        return Player(self, self._own(leg), lambda law: tone_frames(law, hz))
+        tone_frames(PCMU, hz)
+        return Player(self, self._own(leg), partial(tone_frames, hz=hz))
 
     def ringback(self, leg: MediaLeg) -> Attachment:
         """Play the ringing tone."""
@@ -130,8 +134,8 @@ class MediaEngine:
 
     def announce(self, leg: MediaLeg, name: str) -> Attachment:
         """Say a recorded sentence once, then comfort noise until replaced. Raises MediaError for an unknown name."""
-        prompt_frames("PCMU", name)
-        return Player(self, self._own(leg), lambda law: prompt_frames(law, name), after=self.comfort)
+        prompt_frames(PCMU, name)
+        return Player(self, self._own(leg), partial(prompt_frames, name=name), after=self.comfort)
 
     def comfort(self, leg: MediaLeg) -> Attachment:
         """Comfort noise until replaced."""
@@ -171,9 +175,14 @@ class MediaEngine:
         """True for an address of this engine: relaying to it could make a loop."""
         return self._ports.owns(*address)
 
-    def speak(self, leg: VoiceLeg) -> None:
-        """Call `leg.tick` every 20 ms until it returns False."""
-        self._ticker.add(leg.tick)
+    def every_tick(self, tick: Callable[[float], bool]) -> None:
+        """Call this every 20 ms with the monotonic time, until it returns False."""
+        self._ticker.add(tick)
+
+    def load_coders(self) -> None:
+        """Import in the background what codecs need; a second, once."""
+        if self._loading is None:
+            self._loading = self.loop.run_in_executor(None, coders.load)
 
     def closed(self, leg: VoiceLeg, pair: PortPair) -> None:
         """A leg is gone; its ports are free."""
@@ -312,8 +321,8 @@ class Player:
 
     engine: MediaEngine
     leg: VoiceLeg
-    frames: Callable[[str], Frames]
-    "The frames in a law, PCMU or PCMA."
+    frames: Callable[[Codec], Frames]
+    "The frames in a codec."
     after: Callable[[VoiceLeg], Attachment] | None = None
     "What to attach when all is said; None to say it again."
     at: int = field(default=0, init=False)
@@ -327,15 +336,15 @@ class Player:
     def tick(self, now: float) -> bool:
         """Send the next frame. False when the player is done."""
         leg = self.leg
-        codec = leg.law
+        codec = leg.voice
         if codec is not None:
-            frames = self.frames(codec.name.upper())
-            leg.play(codec.payload_type, frames[self.at], now)
+            frames = self.frames(KNOWN[codec.key[0]])  # made once, whatever number the leg gives it
+            leg.play(codec, frames[self.at], now)
             self.at = (self.at + 1) % len(frames)
             over = self.at == 0
         else:
             leg.pause()
-            over = leg.agreed and not any(each.is_g711 for each in leg.codecs)
+            over = leg.agreed and not leg.can_hear_players
         if over and self.after is not None:
             self.after(leg)
             return False

@@ -8,9 +8,10 @@ from typing import Protocol
 
 from . import relay
 from .codecs import Codec
-from .dtmf import EventReader, EventWriter
+from .dtmf import EventReader, EventWriter, at_clock
 from .negotiation import Agreement, Negotiation
 from .out_stream import OutStream
+from .receiver import AudioReceiver
 from .relay import NOTHING, Plan, Route, plan_for
 from .rtcp_session import RtcpSession
 from .rtp import (
@@ -122,8 +123,10 @@ class RelayLeg(PacketState):
         "_plan",
         "_readers",
         "_received_before",
+        "_receiver",
         "_refused",
         "_relayed_before",
+        "_relayed_event",
         "_rtcp",
         "_same_size_from",
         "_sent",
@@ -159,6 +162,10 @@ class RelayLeg(PacketState):
         self._joined = self._muted = False
         self._shift_seq = self._shift_ts = 0
         self._readers: dict[int, EventReader] = {}
+        self._relayed_event: int | None = None
+        "Timestamp, as received, of the telephone-event that was relayed with another one last."
+        self._receiver: AudioReceiver | None = None
+        "Decodes what we receive, once there was any such."
 
     # Receiving. One packet a call: the poller knows when a second read is worth its cost.
 
@@ -303,7 +310,10 @@ class RelayLeg(PacketState):
             self._read_event(size, kind, seq, timestamp)
             return
         self._time(timestamp)
-        if code == relay.CONVERT:
+        if code == relay.HEAR:
+            begin, end = payload_offset(BUFFER, size), payload_end(BUFFER, size)
+            self._hear(kind & ~MARKER, seq, timestamp, bytes(VIEWS[size][begin : max(begin, end)]))
+        elif code == relay.CONVERT:
             number, table = self._plan.conversions[kind & ~MARKER]
             begin, end = payload_offset(BUFFER, size), payload_end(BUFFER, size)
             if begin < end:
@@ -323,15 +333,37 @@ class RelayLeg(PacketState):
 
     def _read_event(self, size: int, kind: int, seq: int, timestamp: int) -> None:
         number = kind & ~MARKER
-        clock_hz, target = self._plan.events[number]
+        route = self._plan.events[number]
         reader = self._readers.get(number)
         if reader is None:
-            reader = self._readers[number] = EventReader(clock_hz)
+            reader = self._readers[number] = EventReader(route.clock_hz)
         begin, end = payload_offset(BUFFER, size), payload_end(BUFFER, size)
-        digits = reader.receive(timestamp, VIEWS[size][begin : max(begin, end)], _monotonic())
-        if target >= 0 and self._joined:
-            self._relay(size, target | kind & MARKER, seq, timestamp)
+        payload = VIEWS[size][begin : max(begin, end)]
+        now = _monotonic()
+        digits = reader.receive(timestamp, payload, now)
+        if self._receiver is not None:
+            self._hear(number, seq, timestamp, b"")  # or it would count as missing
+        if route.target >= 0 and self._joined and route.clock_hz == route.target_clock_hz:
+            self._relay(size, route.target | kind & MARKER, seq, timestamp)
+        elif route.target >= 0 and self._peer is not None:
+            self._depart()
+            fresh = timestamp != self._relayed_event
+            self._relayed_event = timestamp
+            payload_there = at_clock(payload, route.clock_hz, route.target_clock_hz)
+            self._peer.say_event(route.target | kind & MARKER, payload_there, fresh, now)
         self._tell(digits)
+
+    def _hear(self, payload_type: int, seq: int, timestamp: int, payload: bytes) -> None:
+        """Audio that is to be decoded."""
+        raise NotImplementedError
+
+    def _deafen(self) -> None:
+        """Forget the stream that was decoded."""
+        raise NotImplementedError
+
+    def say_event(self, kind: int, payload: bytes, fresh: bool, now: float) -> None:
+        """Send a telephone-event to our party in the stream of our own; `fresh` if it is the first of its digit."""
+        raise NotImplementedError
 
     def _tell(self, digits: list[tuple[str, int]]) -> None:
         """Digits were received, each with its duration in ms."""
@@ -354,6 +386,7 @@ class RelayLeg(PacketState):
     def rewire(self) -> None:
         """Work out anew what becomes of the packets we receive."""
         self._depart()
+        self._deafen()
         agreement = self._agreement
         if agreement is None:
             return
@@ -361,8 +394,13 @@ class RelayLeg(PacketState):
         sent: tuple[Codec, ...] = ()
         if peer is not None and agreement.direction & RECEIVE and peer._writer is None:
             sent = tuple(codec for codec in peer.sends if codec.is_event or not self._muted)
-        self._plan = plan_for(agreement.receives, sent)
+        self._plan = plan_for(agreement.receives, sent, self._tapped)
         self._route = self._plan.joining
+
+    @property
+    def _tapped(self) -> bool:
+        """True if all that we receive is to be decoded."""
+        raise NotImplementedError
 
     @property
     def sends(self) -> tuple[Codec, ...]:
@@ -376,6 +414,8 @@ class RelayLeg(PacketState):
         """Fit our source to what the peer's party has seen so far; True if that party may notice the change."""
         peer = self._peer
         assert peer is not None
+        if self._receiver is not None:
+            self._deafen()
         stream = peer._out
         feeder = (self.id, self._old_ssrc or 0)
         fresh = stream.feeder != feeder

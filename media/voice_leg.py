@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
 from typing import Protocol
 
-from .codecs import Codec
+from .codecs import KNOWN, Codec
+from .coders import can_code, is_loaded
 from .dtmf import EventWriter
 from .errors import MediaError
 from .leg import Attachment, LegStats
 from .negotiation import Negotiation
 from .out_stream import OutStream
+from .player import comfort_frames
+from .receiver import AudioReceiver, SampleSink
 from .relay_leg import RelayLeg
 from .rtcp_session import Received, Sent
 from .rtp import HEADER, HEADER_SIZE, MARKER, MASK32, VERSION_2
 from .sdp import RECEIVE
+from .transcode import target_of, transcoder
 
-G711_CLOCK_HZ = 8_000
+FRAMES_A_SECOND = 50  # of players
+
+Tap = tuple[SampleSink, int]
+"Who hears a leg, and at which rate in Hz."
+
+_monotonic = time.monotonic
 
 
 class VoiceHost(Protocol):
@@ -26,8 +36,11 @@ class VoiceHost(Protocol):
     timeout_s: float
     advertised_host: str
 
-    def speak(self, leg: VoiceLeg) -> None:
-        """Call `leg.tick` every 20 ms until it returns False."""
+    def every_tick(self, tick: Callable[[float], bool]) -> None:
+        """Call this every 20 ms with the monotonic time, until it returns False."""
+
+    def load_coders(self) -> None:
+        """Import in the background what codecs need."""
 
 
 class VoiceLeg(RelayLeg):
@@ -35,8 +48,11 @@ class VoiceLeg(RelayLeg):
 
     __slots__ = (
         "_event_ts",
+        "_hushed",
         "_silent_since",
         "_speaking_ts",
+        "_tap",
+        "_ticking",
         "_timed_out",
         "_voice_host",
         "_watched_count",
@@ -49,6 +65,10 @@ class VoiceLeg(RelayLeg):
         self.attachment: Attachment | None = None
         self._speaking_ts: int | None = None
         self._event_ts = 0
+        self._tap: Tap | None = None
+        self._ticking = False
+        self._hushed = 0
+        "Frames of comfort noise that others heard in place of a party that is muted."
         self._timed_out = False
         self._silent_since: float | None = None
         self._watched_count = 0
@@ -66,27 +86,140 @@ class VoiceLeg(RelayLeg):
         """Send a compound RTCP packet, if the way is known and open."""
         raise NotImplementedError
 
+    # What we hear.
+
+    def tap(self, tap: Tap | None) -> None:
+        """Decode all that we receive, for somebody."""
+        self._tap = tap
+        self.rewire()
+
+    @property
+    def _tapped(self) -> bool:
+        return self._tap is not None and not self._muted
+
+    def _hear(self, payload_type: int, seq: int, timestamp: int, payload: bytes) -> None:
+        receiver = self._receiver
+        if receiver is None:
+            receiver = self._receiver = self._open_receiver()
+            if receiver is None:
+                return
+        if self._joined:
+            self._depart()
+        receiver.receive(payload_type, seq, timestamp, payload, _monotonic())
+        if receiver.waiting and not self._ticking:
+            self._ticking = True
+            self._voice_host.every_tick(self._tick_receiver)
+
+    def _open_receiver(self) -> AudioReceiver | None:
+        """A decoder of the stream that begins; None if there is nobody to hear it, or it must be loaded first."""
+        peer, agreement = self._peer, self._agreement
+        if agreement is None:
+            return None
+        received = agreement.receives
+        if self._tap is not None:
+            sink, rate_hz = self._tap
+            return AudioReceiver(received, rate_hz, sink)
+        codec = target_of(peer.sends) if peer is not None else None
+        if codec is None or not isinstance(peer, VoiceLeg):
+            return None
+        if not is_loaded((codec, *received)):
+            self._voice_host.load_coders()
+            return None
+        return transcoder(received, codec, peer.ptime_ms, peer.maxptime_ms, peer)
+
+    def _tick_receiver(self, now: float) -> bool:
+        receiver = self._receiver
+        if receiver is not None and receiver.waiting:
+            receiver.handle_tick(now)
+        self._ticking = receiver is not None and receiver.waiting
+        return self._ticking
+
+    def _deafen(self) -> None:
+        if self._receiver is not None:
+            self._receiver = None
+            if isinstance(self._peer, VoiceLeg):
+                self._peer.pause()
+
+    def _restart(self, seq: int, timestamp: int) -> None:
+        super()._restart(seq, timestamp)
+        self._deafen()
+
+    def mute(self, on: bool) -> None:
+        """Drop what this party says, but not its digits, until told otherwise; others hear comfort noise meanwhile."""
+        if on == self._muted:
+            return
+        self._muted = on
+        self.rewire()
+        if on:
+            self._voice_host.every_tick(self._hush)
+
+    def _hush(self, now: float) -> bool:
+        """Comfort noise in place of the party that is muted."""
+        peer, agreement = self._peer, self._agreement
+        speaks = self._muted and agreement is not None and bool(agreement.direction & RECEIVE)
+        if isinstance(peer, VoiceLeg) and peer is not self:
+            codec = peer.voice if speaks else None
+            if codec is None:
+                peer.pause()
+            else:
+                frames = comfort_frames(KNOWN[codec.key[0]])
+                self._hushed += 1
+                peer.play(codec, frames[self._hushed % len(frames)], now)
+        return self._muted and self._port != 0
+
     # What we send by ourselves.
 
     @property
-    def law(self) -> Codec | None:
-        """The G.711 codec to play in, None if we may not send or have none."""
+    def voice(self) -> Codec | None:
+        """The codec to play in, None if we may not send, have none that we can encode, or must load it first."""
         if self._writer is not None:
             return None
-        return next((codec for codec in self.sends if codec.is_g711), None)
+        codec = target_of(self.sends)
+        if codec is not None and not is_loaded((codec,)):
+            self._voice_host.load_coders()
+            return None
+        return codec
 
-    def play(self, payload_type: int, frame: bytes, now: float) -> None:
+    @property
+    def can_hear_players(self) -> bool:
+        """True if it agreed on a codec that we can encode, held or not."""
+        return any(can_code(codec) for codec in self.codecs)
+
+    @property
+    def maxptime_ms(self) -> int | None:
+        """The most milliseconds of audio a packet that the remote party takes (RFC 8866 §6.4), if it said."""
+        remote = self._negotiation.remote
+        written = remote.media.first("maxptime") if remote is not None else None
+        return int(written) if written is not None and written.isascii() and written.isdigit() else None
+
+    def play(self, codec: Codec, frame: bytes, now: float) -> None:
         """Send the next 20 ms of a player."""
+        self.say(codec, frame, codec.clock_hz // FRAMES_A_SECOND, now)
+
+    def say(self, codec: Codec, payload: bytes, ticks: int, now: float) -> None:
+        """Send a packet of our own, which lasts so many ticks of the codec's clock."""
         stream = self._own_stream(now)
         marker = 0
         if self._speaking_ts is None:
             marker = MARKER
             self._speaking_ts = stream.timestamp(now)
-            stream.clock_hz = G711_CLOCK_HZ
-        self._speaking_ts = timestamp = (self._speaking_ts + len(frame)) & MASK32
-        header = HEADER.pack(VERSION_2, marker | payload_type, stream.next_seq(), timestamp, stream.ssrc)
-        self.transmit(header + frame)
+            stream.clock_hz = codec.clock_hz
+        self._speaking_ts = timestamp = (self._speaking_ts + ticks) & MASK32
+        header = HEADER.pack(VERSION_2, marker | codec.payload_type, stream.next_seq(), timestamp, stream.ssrc)
+        self.transmit(header + payload)
         stream.anchor = now * stream.clock_hz - timestamp
+
+    def be_silent(self, ticks: int) -> None:
+        """Send nothing for so long; timestamps go on."""
+        if self._speaking_ts is not None:
+            self._speaking_ts = (self._speaking_ts + ticks) & MASK32
+
+    def say_event(self, kind: int, payload: bytes, fresh: bool, now: float) -> None:
+        """Send a telephone-event of somebody else's in the stream of our own."""
+        stream = self._own_stream(now)
+        if fresh:
+            self._event_ts = stream.timestamp(now)
+        self.transmit(HEADER.pack(VERSION_2, kind, stream.next_seq(), self._event_ts, stream.ssrc) + payload)
 
     def pause(self) -> None:
         """The player has nothing to send, or must not."""
@@ -111,13 +244,7 @@ class VoiceLeg(RelayLeg):
             self._writer = writer
             if self._peer is not None:
                 self._peer.rewire()
-            self._voice_host.speak(self)
-
-    def mute(self, on: bool) -> None:
-        """Drop what this party says, but not its digits, until told otherwise."""
-        if on != self._muted:
-            self._muted = on
-            self.rewire()
+            self._voice_host.every_tick(self.tick)
 
     @property
     def _event(self) -> Codec | None:

@@ -1,0 +1,65 @@
+"""From samples to the payloads that one party is sent: cut to its packet length, and encoded."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from .codecs import Codec
+from .coders import make_encoder
+
+
+class PayloadSink(Protocol):
+    """Who sends the payloads."""
+
+    def say(self, codec: Codec, payload: bytes, ticks: int, now: float) -> None:
+        """The next packet, which lasts so many ticks of the codec's clock."""
+
+    def be_silent(self, ticks: int) -> None:
+        """Nothing is sent for so long; timestamps go on."""
+
+
+class AudioSender:
+    """One stream of one codec. A `receiver.SampleSink`."""
+
+    __slots__ = ("_codec", "_convert", "_encode", "_frame", "_pending", "_rate_hz", "_sink", "_ticks")
+
+    def __init__(self, codec: Codec, rate_hz: int, ptime_ms: int, sink: PayloadSink) -> None:
+        """`rate_hz` is that of the samples, 8,000 or 16,000; `ptime_ms` one of `coders.ptime_for`."""
+        encoder = make_encoder(codec, rate_hz)
+        self._codec = codec
+        self._rate_hz = rate_hz
+        self._encode = encoder.encode
+        self._convert = None
+        if encoder.rate_hz != rate_hz:
+            from .resample import make_resampler
+
+            self._convert = make_resampler(rate_hz, encoder.rate_hz).convert
+        self._frame = 2 * rate_hz * ptime_ms // 1000
+        self._ticks = codec.clock_hz * ptime_ms // 1000
+        self._pending = b""
+        self._sink = sink
+
+    def write(self, pcm: bytes, now: float) -> None:
+        """Send what fills whole packets, keep the rest."""
+        frame = self._frame
+        if self._pending:
+            pcm = self._pending + pcm
+        at = 0
+        while len(pcm) - at >= frame:
+            self._send(pcm[at : at + frame] if at or len(pcm) > frame else pcm, now)
+            at += frame
+        self._pending = pcm[at:]
+
+    def skip(self, samples: int, now: float) -> None:
+        """Fill up the packet that was begun with silence; the rest is not sent."""
+        if self._pending:
+            filling = min(2 * samples, self._frame - len(self._pending))
+            self.write(bytes(filling), now)
+            samples -= filling // 2
+        if samples:
+            self._sink.be_silent(samples * self._codec.clock_hz // self._rate_hz)
+
+    def _send(self, pcm: bytes, now: float) -> None:
+        if self._convert is not None:
+            pcm = self._convert(pcm)
+        self._sink.say(self._codec, self._encode(pcm), self._ticks, now)
