@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from .channel import Authority, ChannelConnection, ChannelDesk, ChannelLimits, EventHistory, Stay
+from .channel import ChannelConnection
 from .channel_commands import Ask
+from .channel_desk import Authority, ChannelDesk, ChannelLimits, EventHistory, Stay
 from .channel_frames import (
     ANSWERS,
     CLOSE_CODES,
@@ -12,13 +13,13 @@ from .channel_frames import (
     NOTICES,
     SUBPROTOCOL,
     TOKEN_SUBPROTOCOL,
-    ChannelError,
     told,
 )
 from .commands import CallRecord
 from .errors import (
     AlreadyThere,
     BadRequest,
+    ChannelError,
     LimitReached,
     NoRoute,
     NotAllowed,
@@ -58,6 +59,8 @@ from .events import (
     Noted,
     ParticipantJoined,
     ParticipantLeft,
+    ParticipantMuted,
+    ParticipantUnmuted,
     SessionEnded,
     SessionEvent,
     SessionPaused,
@@ -189,6 +192,8 @@ __all__ = [
     "Participant",
     "ParticipantJoined",
     "ParticipantLeft",
+    "ParticipantMuted",
+    "ParticipantUnmuted",
     "Pattern",
     "People",
     "Principal",

@@ -2,19 +2,18 @@
 
 A ChannelConnection has the doors of every core: `receive_text`, `handle_timeout`, `deadline`, `data_to_send`, and
 `asks`: what only the outside can carry out, each of which is brought back by `receive_answer`. The ChannelDesk knows
-all of them, follows the events, and lets a user whose connection was lost stay for a while.
-
-A user takes part in a session by a *stay*: joined over one connection, taken over by the next with `resume`.
+all of them.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .channel_commands import HANDLERS, Ask, described
+from .browser_calls import BrowserLine
+from .channel_commands import Ask, Later, described
+from .channel_desk import Stay
 from .channel_frames import (
     CLOSE_GOING_AWAY,
     CLOSE_NO_TEXT,
@@ -27,7 +26,6 @@ from .channel_frames import (
     MAX_FRAME,
     VERSION,
     AnyCommand,
-    ChannelError,
     Hello,
     Ping,
     Pong,
@@ -35,12 +33,13 @@ from .channel_frames import (
     encoded,
     parse,
 )
-from .errors import LimitReached, SignallingError
-from .events import Happening, ParticipantLeft, SessionEnded, event_body
+from .channel_handlers import HANDLERS
+from .errors import ChannelError, SignallingError
+from .events import Happening
 
 if TYPE_CHECKING:
+    from .channel_desk import ChannelDesk
     from .participants import Participant
-    from .registry import Registry
     from .routing import Principal
     from .session import Session
 
@@ -52,68 +51,11 @@ MAX_REPLAY = 1000  # events brought back from the history at a resume; who misse
 PING = encoded({"type": "ping"})
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelLimits:
-    """What a connection may do, and how long things last; seconds."""
-
-    hello_s: float = 10.0
-    "From the handshake until the token has been accepted."
-    ping_s: float = 25.0
-    "Of silence, until the server asks whether the client is there."
-    pong_s: float = 10.0
-    grace_s: float = 30.0
-    "That a user stays in its sessions without a connection."
-    check_s: float = 3.0
-    "Between two looks at whether the token is still valid."
-    rate: float = 20.0
-    "Frames a second that a client may go on sending."
-    burst: float = 100.0
-    "Frames that it may send at once; as many more are refused before the connection closes."
-    sessions: int = 16
-    "That one connection takes part in at the same time."
-
-
-class Authority(Protocol):
-    """Whose a token is, and what it is good for."""
-
-    def known(self, token: str) -> Principal | None:
-        """Whose token this is, when that can be said at once."""
-
-    async def principal(self, token: str) -> Principal:
-        """Whose token this is. SignallingError: of status 401 when it is nobody's, no longer, or not valid yet."""
-
-    def may(self, principal: Principal, command: str, session: Session | None) -> None:
-        """Whether a command is allowed, in `session` where it is about one. SignallingError if not."""
-
-
-class EventHistory(Protocol):
-    """The events that are no longer in memory."""
-
-    async def events(self, session_id: str, after: int, before: int | None, limit: int) -> list[dict[str, Any]]:
-        """Bodies of the events whose `seq` is between both, in order. SignallingError."""
-
-
 class Close(NamedTuple):
     """The connection is to be closed."""
 
     code: int
     reason: str
-
-
-class Stay:
-    """A user's part in a session by way of the channel."""
-
-    __slots__ = ("behind", "connection", "participant", "seen", "session")
-
-    def __init__(self, session: Session, participant: Participant, connection: ChannelConnection) -> None:
-        self.session = session
-        self.participant = participant
-        self.connection: ChannelConnection | None = connection
-        "None while the user may come back, and once another stay took its place."
-        self.seen = 0
-        "`seq` of the last event that the client was sent."
-        self.behind = False
-        "What it missed is being sent: until that is done, newer events wait in the session's memory."
 
 
 class ChannelConnection:
@@ -187,6 +129,8 @@ class ChannelConnection:
             self._out.append(PING)
         if self._check_at is not None and now >= self._check_at:
             self._check(now)
+        for stay in tuple(self.stays.values()):
+            stay.line.handle_timeout(now)
 
     @property
     def deadline(self) -> float | None:
@@ -195,7 +139,8 @@ class ChannelConnection:
             return None
         limits = self._limits
         due = self._heard_at + limits.ping_s if self._pinged_at is None else self._pinged_at + limits.pong_s
-        return min(at for at in (due, self._hello_by, self._check_at) if at is not None)
+        offers = [stay.line.deadline for stay in self.stays.values()]
+        return min(at for at in (due, self._hello_by, self._check_at, *offers) if at is not None)
 
     def data_to_send(self) -> list[str]:
         """The frames for the client, in order; and before closing, if `close` is set."""
@@ -236,10 +181,19 @@ class ChannelConnection:
             encoded({"type": "result", "id": request, "command": command, "result": {} if result is None else result})
         )
 
+    def tell(self, frame: Mapping[str, Any]) -> None:
+        """Send a frame. Nothing once closed."""
+        if self.close is None:
+            self._out.append(encoded(frame))
+            self.wake()
+
+    def tell_error(self, request: str | None, error: SignallingError) -> None:
+        """Say that a command was not carried out."""
+        self._fail(request, error)
+
     def tell_notice(self, code: str, session_id: str, message: str) -> None:
         """Say what is no event."""
-        self._out.append(encoded({"type": "notice", "code": code, "session": session_id, "message": message}))
-        self.wake()
+        self.tell({"type": "notice", "code": code, "session": session_id, "message": message})
 
     def _fail(self, request: str | None, error: SignallingError) -> None:
         frame: dict[str, Any] = {"type": "error", "id": request, "code": error.code, "message": error.message}
@@ -322,6 +276,7 @@ class ChannelConnection:
         self._check_at = now + limits.check_s
         welcome = {"version": VERSION, "user": self.user, "ping_s": limits.ping_s, "grace_s": limits.grace_s}
         self.tell_result("hello", hello.id, welcome)
+        self.desk.admit(self)
         early, self._early = self._early, []
         for command in early:
             self._carry_out(command, now)
@@ -363,6 +318,8 @@ class ChannelConnection:
         if isinstance(result, Ask):
             self.ask(result)
             return
+        if isinstance(result, Later):
+            return
         self.tell_result(name, command.id, result)
         farewells, self._farewells = self._farewells, []
         for stay in (*farewells, *self.stays.values()):
@@ -370,7 +327,7 @@ class ChannelConnection:
 
     def show_end(self, session: Session, participant: Participant, seq: int) -> Mapping[str, Any]:
         """The session ended while its participant was away: what came after `seq` is sent, and no more."""
-        stay = Stay(session, participant, self)
+        stay = Stay(session, participant, self, BrowserLine(session.id))
         stay.seen = seq
         self._farewells.append(stay)
         return described(stay)
@@ -446,126 +403,6 @@ class ChannelConnection:
 
 async def _nothing() -> None:
     """The outside waits until the client has read what there is, and then says so."""
-
-
-class ChannelDesk:
-    """All connections of the channel, and the stays of their users."""
-
-    def __init__(
-        self, registry: Registry, authority: Authority, history: EventHistory, limits: ChannelLimits = ChannelLimits()
-    ) -> None:
-        self.registry = registry
-        self.authority = authority
-        self.history = history
-        self.limits = limits
-        self.connections: set[ChannelConnection] = set()
-        self._stays: dict[str, dict[str, Stay]] = {}
-        "Session id -> user -> stay."
-        self._lost: OrderedDict[Stay, float] = OrderedDict()
-        "Stays without a connection -> when they end, the first to end first."
-        self._newest: tuple[int, str] = (0, "")
-        registry.bus.followers.append(self.follow)
-
-    def stay(self, session: Session, user: str) -> Stay | None:
-        """A user's stay, with or without a connection."""
-        return self._stays.get(session.id, {}).get(user)
-
-    def seat(self, connection: ChannelConnection, session: Session, participant: Participant) -> Stay:
-        """From now on the participant is here by this connection, and no longer by another. LimitReached."""
-        if len(connection.stays) >= self.limits.sessions and session.id not in connection.stays:
-            raise LimitReached(f"{self.limits.sessions} sessions are the limit of a connection")
-        before = self.stay(session, participant.user)
-        if before is not None:
-            self._lost.pop(before, None)
-            if before.connection is not None and before.connection is not connection:
-                del before.connection.stays[session.id]
-                before.connection.tell_notice("TAKEN_OVER", session.id, "the user resumed the session elsewhere")
-            before.connection = None
-        stay = Stay(session, participant, connection)
-        self._stays.setdefault(session.id, {})[participant.user] = stay
-        connection.stays[session.id] = stay
-        return stay
-
-    def lost(self, connection: ChannelConnection, now: float) -> None:
-        """A connection is gone: its user stays for the grace period, and may come back by another."""
-        self.connections.discard(connection)
-        for stay in connection.stays.values():
-            stay.connection = None
-            self._lost[stay] = now + self.limits.grace_s
-        connection.stays = {}
-
-    @property
-    def deadline(self) -> float | None:
-        """When `handle_timeout` is due; None while nobody is awaited back."""
-        return next(iter(self._lost.values()), None)
-
-    def handle_timeout(self, now: float) -> None:
-        """Who did not come back in time leaves."""
-        while (deadline := self.deadline) is not None and now >= deadline:
-            stay, _ = self._lost.popitem(last=False)
-            self._leave(stay)
-
-    def close(self) -> None:
-        """The server stops: nobody can come back to this process, so all leave."""
-        for stays in list(self._stays.values()):
-            for stay in list(stays.values()):
-                self._leave(stay)
-        self._lost.clear()
-        self.registry.bus.followers.remove(self.follow)
-
-    def counts(self) -> dict[str, int]:
-        """Connections, and stays with and without one."""
-        return {
-            "connections": len(self.connections),
-            "stays": sum(map(len, self._stays.values())),
-            "stays_lost": len(self._lost),
-        }
-
-    def _leave(self, stay: Stay) -> None:
-        if not stay.session.ended and stay.participant.left_at is None:
-            stay.session.leave(stay.participant.user)
-        self._drop(stay)
-
-    def _drop(self, stay: Stay) -> None:
-        """The stay is over."""
-        session_id, user = stay.session.id, stay.participant.user
-        stays = self._stays.get(session_id, {})
-        if stays.get(user) is stay:
-            del stays[user]
-            if not stays:
-                del self._stays[session_id]
-        self._lost.pop(stay, None)
-        if stay.connection is not None:
-            stay.connection.stays.pop(session_id, None)
-
-    # Events.
-
-    def follow(self, happening: Happening) -> None:
-        """An event of any session: a follower of the bus."""
-        stays = self._stays.get(happening.session.id)
-        if stays is None:
-            return
-        for stay in tuple(stays.values()):
-            if stay.connection is not None:
-                stay.connection.happened(stay, happening)
-            if _ends(happening, stay):
-                self._drop(stay)
-
-    def event_frame(self, happening: Happening) -> str:
-        """An event as all clients get it; encoded once for those that get it at the same time."""
-        position, text = self._newest
-        if position != happening.position:
-            text = encoded({"type": "event", "event": event_body(happening)})
-            self._newest = happening.position, text
-        return text
-
-
-def _ends(happening: Happening, stay: Stay) -> bool:
-    """Whether this is the last event of a stay. At the end of a session everybody leaves before it says so."""
-    if happening.kind is SessionEnded:
-        return True
-    left = happening.kind is ParticipantLeft and happening.fields["participant"] == stay.participant.index
-    return left and not happening.session.ended
 
 
 def _acting_user(principal: Principal, wanted: str | None) -> str:

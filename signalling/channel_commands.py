@@ -1,4 +1,4 @@
-"""What each command of the signalling channel does."""
+"""What the commands of the signalling channel do: taking part, and all but media."""
 
 from __future__ import annotations
 
@@ -6,31 +6,33 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .channel_frames import (
-    Accept,
-    Answer,
-    Candidate,
-    ChannelError,
     Chat,
     Command,
-    Dial,
     End,
     HangUpCall,
     HoldCall,
     Join,
     Leave,
-    Mute,
-    Offer,
     PressDigits,
-    Reject,
     Resume,
     SessionCommand,
 )
 from .commands import HangUp
-from .errors import AlreadyThere, BadRequest, LimitReached, NotThere, UnknownSession, WrongState
+from .errors import (
+    AlreadyThere,
+    BadRequest,
+    ChannelError,
+    LimitReached,
+    NotThere,
+    SignallingError,
+    UnknownSession,
+    WrongState,
+)
 from .ids import session_id_of
 
 if TYPE_CHECKING:
-    from .channel import ChannelConnection, Stay
+    from .channel import ChannelConnection
+    from .channel_desk import Stay
     from .rooms import Role
     from .routing import Principal
     from .session import Session
@@ -61,17 +63,38 @@ class Ask:
         return self.command == "events"
 
 
+class Later:
+    """A command whose result comes when the flow of the session has carried it out (browser_calls.Reply)."""
+
+    __slots__ = ("_command", "_connection")
+
+    def __init__(self, connection: ChannelConnection, command: Command) -> None:
+        self._connection = connection
+        self._command = command
+
+    def result(self, result: Mapping[str, Any]) -> None:
+        """It was carried out."""
+        name: str = self._command.type  # type: ignore[attr-defined]  # every command but the base has it
+        self._connection.tell_result(name, self._command.id, result)
+        self._connection.wake()
+
+    def fail(self, error: SignallingError) -> None:
+        """It was not."""
+        self._connection.tell_error(self._command.id, error)
+        self._connection.wake()
+
+
 Result = Mapping[str, Any] | None
-Handler = Callable[["ChannelConnection", Any], Result | Ask]
+Handler = Callable[["ChannelConnection", Any], Result | Ask | Later]
 
 
-def _may(connection: ChannelConnection, command: str, session: Session | None = None) -> None:
+def may(connection: ChannelConnection, command: str, session: Session | None = None) -> None:
     """SignallingError when the token may not do this."""
     assert connection.principal is not None
     connection.desk.authority.may(connection.principal, command, session)
 
 
-def _find(connection: ChannelConnection, text: str) -> Session:
+def find(connection: ChannelConnection, text: str) -> Session:
     """The session of an id in any form. UnknownSession, alike for what does not exist and what is another tenant's."""
     session_id = session_id_of(text)
     session = None if session_id is None else connection.desk.registry.get(session_id)
@@ -81,11 +104,11 @@ def _find(connection: ChannelConnection, text: str) -> Session:
     return session
 
 
-def _stay(connection: ChannelConnection, command: SessionCommand) -> Stay:
+def stay_of(connection: ChannelConnection, command: SessionCommand) -> Stay:
     """The part that a command is about, allowed by the token."""
     stays = connection.stays
     if command.session is not None:
-        session = _find(connection, command.session)
+        session = find(connection, command.session)
         stay = stays.get(session.id)
         if stay is None:
             raise NotThere("this connection does not take part in the session")
@@ -95,7 +118,7 @@ def _stay(connection: ChannelConnection, command: SessionCommand) -> Stay:
         raise BadRequest(f"session: name one, for this connection takes part in {len(stays)}")
     else:
         raise NotThere("this connection takes part in no session")
-    _may(connection, command.type, stay.session)  # type: ignore[attr-defined]  # every command but the base has it
+    may(connection, command.type, stay.session)  # type: ignore[attr-defined]  # every command but the base has it
     return stay
 
 
@@ -112,7 +135,13 @@ def described(stay: Stay) -> dict[str, Any]:
         "role": session.role_of(participant.user) or participant.role,
         "seq": session.last_seq,
         "participants": [
-            {"participant": other.index, "user": other.user, "display_name": other.display_name, "role": other.role}
+            {
+                "participant": other.index,
+                "user": other.user,
+                "display_name": other.display_name,
+                "role": other.role,
+                "muted": other.muted,
+            }
             for other in session.present()
         ],
     }
@@ -122,8 +151,8 @@ def join(connection: ChannelConnection, command: Join) -> Result:
     """Take part, or go on with a part that has no connection now."""
     desk, user, principal = connection.desk, connection.user, connection.principal
     assert principal is not None
-    session = None if command.session is None else _find(connection, command.session)
-    _may(connection, "join", session)
+    session = None if command.session is None else find(connection, command.session)
+    may(connection, "join", session)
     if len(connection.stays) >= desk.limits.sessions:
         raise LimitReached(f"{desk.limits.sessions} sessions are the limit of a connection")
     known = desk.registry.people.see(principal.tenant, user)
@@ -139,10 +168,13 @@ def join(connection: ChannelConnection, command: Join) -> Result:
         return described(stay)
     if session.ended:
         raise WrongState("the session has ended")
+    role = _role(principal, session, user)
+    if role is None and session.kind == "call" and principal.kind != "admin":
+        raise ChannelError("FORBIDDEN", "only who has a role in a call may join it", status=403)
     present = session.participant(user)
     if present is None:
         seen = session.last_seq
-        participant = session.join(user, display_name=name, role=_role(principal, session, user))
+        participant = session.join(user, display_name=name, role=role or "member")
     else:
         stay_before = desk.stay(session, user)
         if stay_before is not None and stay_before.connection is not None:
@@ -153,17 +185,17 @@ def join(connection: ChannelConnection, command: Join) -> Result:
     return described(stay)
 
 
-def _role(principal: Principal, session: Session, user: str) -> Role:
-    """What a user who joins may do: as the session says, else as its token does."""
+def _role(principal: Principal, session: Session, user: str) -> Role | None:
+    """What a user who joins may do: as the session says, else as its token does, if either does."""
     roles = principal.roles
-    return session.role_of(user) or roles.get(session.channel_id) or roles.get("*") or "member"
+    return session.role_of(user) or roles.get(session.channel_id) or roles.get("*")
 
 
 def resume(connection: ChannelConnection, command: Resume) -> Result:
     """Go on with a part on this connection: what came after `seq` is sent again."""
     desk, user = connection.desk, connection.user
-    session = _find(connection, command.session)
-    _may(connection, "resume", session)
+    session = find(connection, command.session)
+    may(connection, "resume", session)
     participant = session.participant(user)
     if command.seq > session.last_seq:
         raise BadRequest(f"seq: the last event of the session is {session.last_seq}")
@@ -177,8 +209,10 @@ def resume(connection: ChannelConnection, command: Resume) -> Result:
 
 
 def leave(connection: ChannelConnection, command: Leave) -> Result:
-    """Take part no more."""
-    stay = _stay(connection, command)
+    """Take part no more, and hang up."""
+    stay = stay_of(connection, command)
+    if stay.line.call is not None:
+        stay.line.call.hang_up()
     stay.session.leave(connection.user)
     return {"session": stay.session.id}
 
@@ -186,10 +220,10 @@ def leave(connection: ChannelConnection, command: Leave) -> Result:
 def end(connection: ChannelConnection, command: End) -> Ask:
     """End the session for everybody."""
     if command.session is None:
-        session = _stay(connection, command).session
+        session = stay_of(connection, command).session
     else:
-        session = _find(connection, command.session)
-        _may(connection, "end", session)
+        session = find(connection, command.session)
+        may(connection, "end", session)
     if session.ended:
         raise WrongState("the session has ended")
     user = connection.user
@@ -198,56 +232,33 @@ def end(connection: ChannelConnection, command: End) -> Ask:
 
 def chat(connection: ChannelConnection, command: Chat) -> Result:
     """Write to everybody."""
-    message = _stay(connection, command).session.say(connection.user, command.text)
+    message = stay_of(connection, command).session.say(connection.user, command.text)
     return {"id": message.id, "index": message.index}
 
 
 def hold(connection: ChannelConnection, command: HoldCall) -> Ask:
     """Put the call on hold, or let it go on."""
-    session = _stay(connection, command).session
+    session = stay_of(connection, command).session
     return _later(command, "hold", session.hold if command.on else session.unhold)
 
 
 def dtmf(connection: ChannelConnection, command: PressDigits) -> Result:
     """Send digits to the phones."""
-    _stay(connection, command).session.press(connection.user, command.digits.upper())
+    stay_of(connection, command).session.press(connection.user, command.digits.upper())
     return None
 
 
 def hangup(connection: ChannelConnection, command: HangUpCall) -> Result:
-    """End the call alone."""
-    session = _stay(connection, command).session
-    if not session.has_task:
+    """End the user's own media, and by it a call of two; where it has none, the call of the session."""
+    stay = stay_of(connection, command)
+    if stay.line.call is not None:
+        stay.line.call.hang_up()
+    elif stay.session.in_call:
+        stay.session.post(HangUp("hung up over the channel"))
+    else:
         raise WrongState("there is no call")
-    session.post(HangUp("hung up over the channel"))
     return None
-
-
-def not_yet(connection: ChannelConnection, command: Command) -> Result:
-    """What needs the media of browsers."""
-    name: str = command.type  # type: ignore[attr-defined]  # every command but the base has it
-    _may(connection, name)
-    raise ChannelError("NOT_SUPPORTED_YET", f"{name}: media over the channel is not there yet", status=501)
 
 
 def _later(command: Command, name: str, run: Callable[[], Awaitable[None]]) -> Ask:
     return Ask(run, command=name, request=command.id)
-
-
-HANDLERS: Mapping[type[Command], Handler] = {
-    Join: join,
-    Resume: resume,
-    Leave: leave,
-    End: end,
-    Chat: chat,
-    HoldCall: hold,
-    PressDigits: dtmf,
-    HangUpCall: hangup,
-    Mute: not_yet,
-    Offer: not_yet,
-    Answer: not_yet,
-    Candidate: not_yet,
-    Dial: not_yet,
-    Accept: not_yet,
-    Reject: not_yet,
-}

@@ -10,7 +10,7 @@ from unicodedata import category
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
-from .errors import BadRequest, SignallingError
+from .errors import BadRequest, ChannelError, SignallingError
 from .session import MAX_CHAT
 
 VERSION = 1
@@ -45,15 +45,6 @@ CLOSE_CODES: Mapping[int, str] = {
     CLOSE_SILENT: "No hello in time, or no answer to a ping.",
     CLOSE_TOO_FAST: "Far more frames than the rate allows.",
 }
-
-
-class ChannelError(SignallingError):
-    """A command is refused for a reason of the channel's own; `code` is one of ERROR_CODES."""
-
-    def __init__(self, code: str, message: str, *, status: int = 400, retry_after_s: int | None = None) -> None:
-        super().__init__(message, retry_after_s=retry_after_s)
-        self.code = code
-        self.status = status
 
 
 ERROR_CODES: Mapping[str, str] = {
@@ -97,7 +88,7 @@ Sdp = Annotated[str, Field(min_length=1, max_length=MAX_SDP)]
 class Frame(BaseModel):
     """Base of all frames: strict types, unknown fields ignored."""
 
-    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True, defer_build=True)
 
 
 class Command(Frame):

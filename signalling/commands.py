@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from .legs import Leg
 
-By = Literal["caller", "callee", "command", "server"]
+By = Literal["caller", "callee", "guest", "command", "server"]
 
 
 class Finished(Exception):

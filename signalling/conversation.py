@@ -24,11 +24,12 @@ from sip import (
     reason_to_cross,
 )
 
+from .browser_calls import LineBack, LineLost
 from .commands import Finished, Hold, LegEvent, LegsDropped
 from .errors import WrongState
 from .events import Dtmf, LegHeld, LegResumed
 from .info import RELAY_TYPE, TooManyWaiting, body_of, digit_of
-from .legs import DigitPressed, Leg, MediaError, MediaTimedOut, PassThrough
+from .legs import DigitPressed, Leg, MediaError, MediaLeg, MediaTimedOut, PassThrough, media_for
 from .session import Session
 
 if TYPE_CHECKING:
@@ -47,14 +48,18 @@ class Conversation:
         self._held = False
 
     async def run(self) -> None:
-        """Until a leg ends; then raises Finished. When a participant leaves, the other one stays, alone."""
+        """Until a leg ends; then raises Finished. When a participant leaves, the other one stays, alone.
+
+        Returns when a third leg has joined.
+        """
         try:
-            while True:
+            while len(self._session.legs) < 3:
                 item = await self._session.next()
                 if isinstance(item, Hold):
                     self._hold(item)
                 elif item is not None:
                     self._handle(item)
+            self._refuse_waiting()
         except LegsDropped as dropped:
             await stay_alone(self._session, self._switch, dropped)
 
@@ -75,10 +80,33 @@ class Conversation:
             self._on_confirmed(leg, event)
         elif isinstance(event, RequestReceived):
             self._pass_on(leg, event)
+        elif isinstance(event, LineLost):
+            leg.lose()
+            self._join()
+        elif isinstance(event, LineBack):
+            self._asked[leg] = None
+            bring_back(self._session, self._switch, leg, self._other(leg).media, "sendonly" if self._held else None)
         else:
             if isinstance(event, DigitPressed):
                 self._pass_digit(leg, event)
             note_or_raise(self._session, leg, event)
+
+    def _join(self) -> None:
+        """Both hear each other, or the one who is there that the other may come back."""
+        there = [leg for leg in self._legs if not leg.away]
+        if len(there) == 2:
+            self._switch.bridge(*there)
+        elif there:
+            self._switch.media.comfort(there[0].media)
+
+    def _refuse_waiting(self) -> None:
+        """A third party is here: from now on each leg is answered for itself."""
+        for origin in self._asked.values():
+            if origin is not None and origin.established is not None:
+                origin.media.rollback()
+                origin.established.reject_reinvite(self._switch.sip.now(), 491)
+        self._asked.clear()
+        self._switch.sip.pump()
 
     # Re-INVITE of a phone.
 
@@ -123,6 +151,9 @@ class Conversation:
             if event.sdp is None:
                 raise MediaError("the answer to the re-INVITE carries no SDP")
             leg.media.receive_answer(event.sdp)
+            if leg.away:
+                leg.is_back()
+                self._join()
             if origin is not None and origin.established is not None:
                 before = origin.on_hold
                 origin.established.accept_reinvite(now, origin.media.create_answer(leg.media))
@@ -272,8 +303,26 @@ def note_digit(session: Session, leg: Leg, event: RequestReceived) -> None:
         session.emit(Dtmf, leg=leg.role, digit=said[0], duration_ms=said[1])
 
 
+def bring_back(
+    session: Session, switch: Switch, leg: Leg, like: MediaLeg | None = None, direction: str | None = None
+) -> None:
+    """A browser is here again, perhaps as another page: offer it fresh media. Finished when there is none to be had."""
+    try:
+        media = media_for(switch.media, bypass=False, webrtc=True)
+    except MediaError as error:
+        raise Finished(str(error), by="server", status=error.status) from error
+    try:
+        leg.renew(media, media.create_offer(like, direction))
+    except (MediaError, CallStateError) as error:
+        media.close()
+        session.note(f"the browser could not be brought back: {error}")
+
+
 async def stay_alone(session: Session, switch: Switch, dropped: LegsDropped) -> None:
-    """One of two legs was ended because its participant left; until the other one ends too. Raises Finished."""
+    """One of two legs was ended because its participant left; until the other one ends too, which raises Finished.
+
+    Returns when another one has joined.
+    """
     while True:
         for leg in dropped.legs:
             leg.keep_stats()
@@ -287,6 +336,8 @@ async def stay_alone(session: Session, switch: Switch, dropped: LegsDropped) -> 
                 item = await session.next()
                 if item is not None:
                     handle_alone(session, switch, item)
+                if len(session.legs) > 1:
+                    return
         except LegsDropped as also:
             dropped = also
 
@@ -330,6 +381,10 @@ def handle_alone(session: Session, switch: Switch, item: LegEvent | Hold) -> Non
         switch.sip.pump()
     elif isinstance(event, ReinviteAnswered | ReinviteFailed):
         _settle_alone(session, leg, event)
+    elif isinstance(event, LineLost):
+        leg.lose()
+    elif isinstance(event, LineBack):
+        bring_back(session, switch, leg)
     elif isinstance(event, Confirmed) and event.sdp is not None:
         try:
             leg.media.receive_answer(event.sdp)
@@ -350,6 +405,8 @@ def _settle_alone(session: Session, leg: Leg, event: ReinviteAnswered | Reinvite
         if sdp is None:
             raise MediaError("refused, or without an answer")
         leg.media.receive_answer(sdp)
+        if leg.away:
+            leg.is_back()
     except MediaError as error:
         session.note(f"a change of media failed: {error}")
         leg.media.rollback()

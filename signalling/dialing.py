@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
@@ -31,7 +31,8 @@ from sip import (
     status_to_cross,
 )
 
-from .commands import Hold, LegEvent
+from .browser_calls import BrowserRinging
+from .commands import Hold, LegEvent, LegsDropped
 from .conversation import handle_alone
 from .errors import NotRegistered
 from .events import Bridged, LegAnswered, LegDialled, LegFailed, LegRinging
@@ -83,6 +84,8 @@ class Stage:
     why: str
     trunk: TrunkConfig | None = None
     extension: str | None = None
+    user: str | None = None
+    "Id of the user whose browsers ring too: connected to the signalling channel."
     progress_s: float | None = None
     "Without any sign of ringing within this, the stage has failed."
     ring_s: float = 60.0
@@ -90,13 +93,13 @@ class Stage:
 
     @property
     def browsers(self) -> bool:
-        """Whether any of it is reached over a WebSocket, and so wants WebRTC."""
-        return any(destination.is_browser for destination in self.destinations)
+        """Whether any of it is a browser, and so wants WebRTC."""
+        return self.user is not None or any(destination.is_browser for destination in self.destinations)
 
     @property
     def phones(self) -> bool:
-        """Whether any of it is reached in another way."""
-        return not all(destination.is_browser for destination in self.destinations)
+        """Whether any of it is none."""
+        return any(not destination.is_browser for destination in self.destinations)
 
     @property
     def peer(self) -> str | None:
@@ -154,7 +157,9 @@ def plan_for(switch: Switch, decision: Decision, intent: CallIntent) -> Plan:
     if isinstance(decision, ToExtension):
         extension = decision.extension
         bindings = switch.registrar.bindings(extension.number, switch.sip.now())
-        if not bindings:
+        user = switch.people.by_extension(extension.number)
+        connected = user is not None and switch.browsers.reaches(user.tenant, user.id)
+        if not bindings and not connected:
             raise NotRegistered(f"no phone is registered for {extension.number}")
         stage = Stage(
             f"extension {extension.number}",
@@ -162,6 +167,7 @@ def plan_for(switch: Switch, decision: Decision, intent: CallIntent) -> Plan:
             intent,
             decision.why,
             extension=extension.number,
+            user=user.id if user is not None and connected else None,
             ring_s=extension.ring_timeout_s,
         )
         return Plan((stage,))
@@ -184,6 +190,11 @@ def plan_for(switch: Switch, decision: Decision, intent: CallIntent) -> Plan:
             for host in trunk.targets
         )
     return Plan(tuple(stages), bypass, decision.skipped)
+
+
+def plan_for_user(user: str, intent: CallIntent) -> Plan:
+    """Ring the browsers of a user who has no number."""
+    return Plan((Stage(f"user {user}", (), intent, f"{user} is connected to the signalling channel", user=user),))
 
 
 def invite_for(
@@ -214,16 +225,54 @@ def contact_for(flow: Flow) -> str:
     return f"<sip:ringway@{flow.sent_by};transport={flow.transport.lower()}>"
 
 
-class Dialling:
-    """One run of a plan inside a session's task, towards `role`; `near` is the party that waits, if there is one."""
+class Others(Protocol):
+    """Who looks after the answered legs of a session while another party is rung."""
 
-    def __init__(self, session: Session, switch: Switch, plan: Plan, near: Leg | None) -> None:
+    def handle(self, item: LegEvent | Hold) -> None:
+        """What comes for them. Raises Finished when there is no more use in ringing."""
+
+    def drop(self, dropped: LegsDropped) -> None:
+        """Some of them are to go, for their participant left. Raises as `handle`."""
+
+
+class WaitingAlone:
+    """One party that waits for the other: when it goes, so does the call."""
+
+    def __init__(self, session: Session, switch: Switch) -> None:
+        self._session = session
+        self._switch = switch
+
+    def handle(self, item: LegEvent | Hold) -> None:
+        """Answered for itself."""
+        handle_alone(self._session, self._switch, item)
+
+    def drop(self, dropped: LegsDropped) -> None:
+        """Over."""
+        raise dropped
+
+
+class Dialling:
+    """One run of a plan inside a session's task; `near` is the party that waits, if there is one."""
+
+    def __init__(
+        self,
+        session: Session,
+        switch: Switch,
+        plan: Plan,
+        near: Leg | None,
+        *,
+        role: Role | None = None,
+        others: Others | None = None,
+    ) -> None:
+        """`role`: of who is rung, the caller where nobody waits. `others`: where more than one waits."""
         self._session = session
         self._switch = switch
         self._plan = plan
         self._near = near
+        self._role: Role = role or ("caller" if near is None else "callee")
+        self._others = others or WaitingAlone(session, switch)
         self._late_offer = False
-        self._waiting: dict[OutgoingCall, tuple[Destination, list[Flow], Offer]] = {}
+        self._waiting: dict[OutgoingCall | BrowserRinging, tuple[Destination | None, list[Flow], Offer]] = {}
         self._rang = False
         self._worst: DialFailed | None = None
 
@@ -244,10 +293,6 @@ class Dialling:
                 if not failed.retryable:
                     break
         raise failure or DialFailed(480, "Temporarily Unavailable", retryable=False)
-
-    @property
-    def _role(self) -> Role:
-        return "caller" if self._near is None else "callee"
 
     async def _stage(self, stage: Stage) -> Leg:
         line = None
@@ -291,6 +336,7 @@ class Dialling:
         if phones and stage.browsers:
             leg.media_for_browsers = media_for(self._switch.media, bypass=False, codecs=codecs, webrtc=True)
         leg.extension = stage.extension
+        leg.user = stage.user
         if stage.extension is not None:
             self._switch.busy[stage.extension] += 1
         return leg
@@ -307,17 +353,25 @@ class Dialling:
         self._worst = None
         for destination in stage.destinations:
             await self._attempt(stage, leg, destination, offers[destination.is_browser and len(offers) > 1])
+        if stage.user is not None:
+            self._ring_browsers(stage, leg, stage.user, offers[-1])
         started = switch.sip.now()
         while self._waiting:
             limit = stage.ring_s
             if not self._rang and stage.progress_s is not None:
                 limit = min(limit, stage.progress_s)
-            item = await session.next(started + limit)
+            try:
+                item = await session.next(started + limit)
+            except LegsDropped as dropped:
+                if leg in dropped.legs:
+                    raise
+                self._others.drop(dropped)
+                continue
             if item is None:
                 status = 480 if stage.trunk is None else 408
                 raise DialFailed(status, f"no answer within {limit:g} s", retryable=True)
             if isinstance(item, Hold) or item.leg is not leg:
-                handle_alone(session, switch, item)
+                self._others.handle(item)
             elif isinstance(item.event, Answered):
                 self._answered(leg, item.event)
                 return
@@ -364,6 +418,19 @@ class Dialling:
         name = trunk.name if trunk is not None else None
         session.emit(LegDialled, leg=leg.role, call_id=call.call_id, target=request.uri, trunk=name)
 
+    def _ring_browsers(self, stage: Stage, leg: Leg, user: str, offer: Offer) -> None:
+        intent, session = stage.intent, self._session
+        frame = {
+            "session": session.id,
+            "from": "anonymous" if intent.privacy else intent.caller,
+            "display_name": None if intent.privacy else intent.caller_display_name,
+            "sdp": offer.body.decode() or None,
+        }
+        call = self._switch.browsers.ring(session.tenant, user, frame, offer.media, leg.hear)
+        leg.attempts.append(call)
+        self._waiting[call] = (None, [], offer)
+        session.emit(LegDialled, leg=leg.role, call_id=call.call_id, target=f"user:{user}", trunk=None)
+
     async def _progress(self, stage: Stage, leg: Leg, item: LegEvent) -> None:
         event = item.event
         if isinstance(event, Ringing):
@@ -374,7 +441,7 @@ class Dialling:
             if event.call in leg.attempts:
                 leg.attempts.remove(event.call)
             unreachable = event.cause in ("timeout", "transport") or event.status == 503
-            if flows and unreachable:
+            if destination is not None and flows and unreachable:
                 self._send(stage, leg, destination, flows, offer)
             else:
                 retryable = unreachable or event.status == 408 or 500 <= event.status < 600
@@ -448,12 +515,18 @@ def seat(session: Session, switch: Switch, leg: Leg) -> None:
     call = session.call
     calls = leg.role == "caller"
     number = leg.extension or (call.caller if calls else call.callee)
-    session.seat(leg, switch.people.party(session.tenant, number), call.caller_display_name if calls else None)
+    user = leg.user or switch.people.party(session.tenant, number)
+    session.seat(leg, user, call.caller_display_name if calls else None)
 
 
 def bridge_answered(session: Session, switch: Switch, caller: Leg, callee: Leg) -> None:
     """Both have answered: join them, and the talking time begins."""
     switch.bridge(caller, callee)
+    bridged(session)
+
+
+def bridged(session: Session) -> None:
+    """The talking time of a call begins."""
     session.answered()
     log.info("call_answered", session=session.id, call_id=session.call_id, trunk=session.call.trunk)
     session.emit(Bridged)

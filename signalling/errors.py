@@ -111,3 +111,12 @@ class SessionNotActive(SignallingError):
 
     status = 400
     code = "SESSION_NOT_ACTIVE"
+
+
+class ChannelError(SignallingError):
+    """A command is refused for a reason of the channel's own; `code` is one of channel_frames.ERROR_CODES."""
+
+    def __init__(self, code: str, message: str, *, status: int = 400, retry_after_s: int | None = None) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.code = code
+        self.status = status

@@ -156,6 +156,22 @@ class ParticipantLeft(SessionEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ParticipantMuted(SessionEvent):
+    """The others hear a user no more."""
+
+    participant: int
+    user: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParticipantUnmuted(SessionEvent):
+    """The others hear a user again."""
+
+    participant: int
+    user: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SessionPaused(SessionEvent):
     """A user paused the session: media is on hold, and nothing can be said."""
 
@@ -268,6 +284,8 @@ EVENT_KINDS: dict[str, type[SessionEvent]] = {
     "leg.dtmf": Dtmf,
     "participant.joined": ParticipantJoined,
     "participant.left": ParticipantLeft,
+    "participant.muted": ParticipantMuted,
+    "participant.unmuted": ParticipantUnmuted,
     "chat.sent": ChatSent,
     "chat.synced": ChatSynced,
     "transcript.ready": TranscriptReady,

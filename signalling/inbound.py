@@ -31,11 +31,12 @@ from sip import (
     without_controls,
 )
 
-from .commands import CallRecord, Finished
-from .conversation import Conversation, handle_alone
+from .commands import CallRecord, Finished, LegEvent
+from .conversation import handle_alone
 from .dialing import DialFailed, Dialling, Plan, bridge_answered, contact_for, plan_for, seat
 from .errors import LimitReached, SignallingError
-from .legs import Leg, MediaError, PassThrough, media_for, wants_webrtc
+from .gathering import converse
+from .legs import Joined, Leg, MediaError, PassThrough, media_for, wants_webrtc
 from .ports import CredentialStore
 from .routing import Principal, ToService
 from .session import Session
@@ -261,7 +262,7 @@ async def connect(session: Session, switch: Switch, caller: Leg, plan: Plan) -> 
         raise Finished(str(error), by="server", status=488) from error
     seat(session, switch, callee)
     bridge_answered(session, switch, caller, callee)
-    await Conversation(session, switch, caller, callee).run()
+    await converse(session, switch, caller, callee)
 
 
 async def serve(session: Session, switch: Switch, caller: Leg, service: str) -> None:
@@ -279,12 +280,18 @@ async def serve(session: Session, switch: Switch, caller: Leg, service: str) -> 
 async def attend(session: Session, switch: Switch, leg: Leg, service: str) -> None:
     """Play a service to an answered leg until it hangs up."""
     session.answered()
-    player = switch.media.echo(leg.media) if service == "echo" else switch.media.tone(leg.media)
+    play = switch.media.echo if service == "echo" else switch.media.tone
+    player = play(leg.media)
     try:
         while True:
             item = await session.next()
-            if item is not None:
+            if isinstance(item, LegEvent) and isinstance(item.event, Joined):
+                session.depart(item.leg, 488, "a service has no room for others")
+            elif item is not None:
+                away = leg.away
                 handle_alone(session, switch, item)
+                if away and not leg.away:
+                    player = play(leg.media)
     finally:
         player.close()
 

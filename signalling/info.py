@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from sip import Call, CallStateError, RequestReceived
 
+from .browser_calls import BrowserCall
+
 MAX_WAITING = 64  # requests; as many digits as a leg with telephone-event keeps waiting
 DIGITS = "0123456789*#ABCD"
 BY_NUMBER = {"10": "*", "11": "#", "12": "A", "13": "B", "14": "C", "15": "D"}
@@ -63,7 +65,12 @@ class InfoQueue:
         self._waiting: deque[_Waiting] = deque()
 
     def send(
-        self, call: Call, now: float, content_type: str, body: bytes, origin: RequestReceived | None = None
+        self,
+        call: Call | BrowserCall,
+        now: float,
+        content_type: str,
+        body: bytes,
+        origin: RequestReceived | None = None,
     ) -> None:
         """Send a body, or keep it; `origin` gets the answer. Raises CallStateError."""
         if len(self._waiting) >= MAX_WAITING:
@@ -72,7 +79,7 @@ class InfoQueue:
             _send(call, now, content_type, body)
         self._waiting.append(_Waiting(content_type, body, origin))
 
-    def answered(self, call: Call, now: float, status: int) -> None:
+    def answered(self, call: Call | BrowserCall, now: float, status: int) -> None:
         """The request under way has its final answer: pass it back, send the next."""
         if not self._waiting:
             return
@@ -87,5 +94,5 @@ class InfoQueue:
                 self._waiting.clear()
 
 
-def _send(call: Call, now: float, content_type: str, body: bytes) -> None:
+def _send(call: Call | BrowserCall, now: float, content_type: str, body: bytes) -> None:
     call.send(now, "INFO", [("Content-Type", content_type)] if content_type else (), body)

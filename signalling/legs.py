@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from media import PLAYER_CODECS, Codec, LegStats, MediaError, MediaLeg
+from media import PLAYER_CODECS, Codec, LegStats, MediaError, MediaLeg, Mix
 from media import Media as MediaPort
 from sip import (
     ANSWERED_ELSEWHERE,
@@ -20,6 +20,7 @@ from sip import (
     reason_header,
 )
 
+from .browser_calls import BrowserCall, BrowserInvite, BrowserRinging
 from .info import DEFAULT_MS, RELAY_TYPE, InfoQueue, body_of
 from .participants import Participant
 from .ports import SipPort
@@ -27,7 +28,8 @@ from .ports import SipPort
 if TYPE_CHECKING:
     from .trunks import TrunkLine
 
-Role = Literal["caller", "callee"]
+Role = Literal["caller", "callee", "guest"]
+"A guest joined with media of its own, and was not called."
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,11 @@ class DigitPressed:
     duration_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A leg was added to the session, answered already."""
+
+
 Post = Callable[["Leg", object], None]
 
 __all__ = [
@@ -55,6 +62,7 @@ __all__ = [
     "MediaLeg",
     "MediaPort",
     "MediaTimedOut",
+    "Mix",
     "PassThrough",
     "media_for",
     "wants_webrtc",
@@ -111,6 +119,7 @@ class PassThrough:
     ptime_ms: int | None = None
     direction = "sendrecv"
     remote_direction = "sendrecv"
+    video = None
     on_hold = False
 
     @property
@@ -127,8 +136,8 @@ class PassThrough:
 class Leg:
     """One party's attachment to a session.
 
-    `call` is the SIP side in its present state: an IncomingCall, OutgoingCalls while it rings (one a contact), a
-    Call once answered. `post` gets every event of it, with the leg.
+    `call` is the signalling in its present state: an IncomingCall, OutgoingCalls while it rings (one a contact), a
+    Call once answered, or their twins for a browser. `post` gets every event of it, with the leg.
     """
 
     __slots__ = (
@@ -136,7 +145,9 @@ class Leg:
         "_post",
         "_sip",
         "attempts",
+        "away",
         "call",
+        "came_alone",
         "closed",
         "extension",
         "id",
@@ -148,6 +159,7 @@ class Leg:
         "on_hold",
         "participant",
         "role",
+        "user",
     )
 
     def __init__(self, leg_id: str, role: Role, *, sip: SipPort, media: MediaLeg, post: Post) -> None:
@@ -156,19 +168,25 @@ class Leg:
         self.media = media
         self.media_for_browsers: MediaLeg | None = None
         "A second choice while phones and browsers ring together; the one that answers decides."
-        self.call: IncomingCall | Call | None = None
-        self.attempts: list[OutgoingCall] = []
+        self.call: IncomingCall | BrowserInvite | Call | BrowserCall | None = None
+        self.attempts: list[OutgoingCall | BrowserRinging] = []
         self.closed = False
         self.needs_ack = False
         "Its 2xx made an offer that waits for the other party's answer (late offer, media bypassed)."
         self.on_hold = False
         "Its phone asked for hold."
+        self.away = False
+        "Its browser was lost, or is back and has not answered our offer yet."
         self.extension: str | None = None
         "The extension whose phone this is, for the limit of calls."
         self.line: TrunkLine | None = None
         "The trunk it goes through."
         self.participant: Participant | None = None
         "Whose it is, once answered."
+        self.came_alone = False
+        "Its party takes part by this leg alone, and leaves with it."
+        self.user: str | None = None
+        "Id of the user, where it is known by more than the number."
         self.on_close: Callable[[Leg], None] | None = None
         self._infos = InfoQueue()
         self._sip = sip
@@ -197,10 +215,44 @@ class Leg:
         self.hear(DigitPressed(digit, duration_ms))
 
     @property
-    def established(self) -> Call | None:
+    def established(self) -> Call | BrowserCall | None:
         """The call, once it was answered; None before."""
         call = self.call
-        return call if isinstance(call, Call) else None
+        return call if isinstance(call, Call | BrowserCall) else None
+
+    @property
+    def is_browser(self) -> bool:
+        """Whether it is a browser's, over the signalling channel."""
+        return isinstance(self.call, BrowserInvite | BrowserCall)
+
+    def begin(self, call: BrowserCall, participant: Participant) -> None:
+        """A participant is here with media that is agreed."""
+        self.call = call
+        self.participant = participant
+        self.media.mute(participant.muted)
+        self.media.on_timeout = self._on_silence
+
+    def lose(self) -> None:
+        """The browser is gone for the moment: its silence no longer counts."""
+        self.away = True
+        self.media.on_timeout = None
+
+    def renew(self, media: MediaLeg, offer: str) -> None:
+        """Offer fresh media to a browser that came back. Raises CallStateError when it is gone again."""
+        call = self.call
+        assert isinstance(call, BrowserCall)
+        self.lose()
+        call.reinvite(self._sip.now(), offer, fresh=True)
+        call.carry(media)
+        self.media_for_browsers = media
+        self.choose(media)
+
+    def is_back(self) -> None:
+        """The browser answered the offer."""
+        self.away = False
+        self.media.on_timeout = self._on_silence
+        if self.participant is not None:
+            self.media.mute(self.participant.muted)
 
     @property
     def takes_events(self) -> bool:
@@ -236,7 +288,7 @@ class Leg:
     def ring(self, status: int = 180, *, like: Leg | None = None) -> None:
         """Tell an incoming caller that the callee rings; with `like`, its early media too."""
         call = self.call
-        if isinstance(call, IncomingCall):
+        if isinstance(call, IncomingCall | BrowserInvite):
             sdp = None
             if like is not None and call.offer is not None:
                 sdp = self.media.local_sdp or self.media.create_answer(like.media)
@@ -246,7 +298,7 @@ class Leg:
     def accept(self, like: Leg | None) -> None:
         """Answer an incoming caller, with the codecs of the other leg."""
         call = self.call
-        assert isinstance(call, IncomingCall)
+        assert isinstance(call, IncomingCall | BrowserInvite)
         other = like.media if like is not None else None
         if call.offer is None:
             sdp = self.media.create_offer(other)
@@ -258,14 +310,14 @@ class Leg:
         self.media.on_timeout = self._on_silence  # only now: a phone that rings need not send anything
         self._sip.pump()
 
-    def answered(self, call: Call) -> None:
+    def answered(self, call: Call | BrowserCall) -> None:
         """One of the attempts was answered: the others are cancelled (RFC 3326)."""
         self.call = call
         self.media.on_timeout = self._on_silence
         self.cancel_attempts(ANSWERED_ELSEWHERE, but=call)
         self.attempts = []
 
-    def cancel_attempts(self, reason: str | None, *, but: Call | None = None) -> None:
+    def cancel_attempts(self, reason: str | None, *, but: Call | BrowserCall | None = None) -> None:
         """Stop ringing wherever it rings."""
         if len(self.attempts) == (but is not None):
             self.attempts = []
@@ -289,9 +341,9 @@ class Leg:
         now = self._sip.now()
         text = header or (reason_header(status, reason) if status >= 300 else None)
         call = self.call
-        if isinstance(call, IncomingCall):
+        if isinstance(call, IncomingCall | BrowserInvite):
             call.reject(now, status if status >= 300 else 480, headers=[("Reason", text)] if text else ())
-        elif isinstance(call, Call):
+        elif isinstance(call, Call | BrowserCall):
             call.bye(now, text)
         for attempt in self.attempts:
             attempt.cancel(now, text)

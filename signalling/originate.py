@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from sip import AutoAnswer, Binding, CallIntent, Flow, ParseError, ResolveError, Rewrites, Uri
 
 from .commands import Finished
-from .conversation import Conversation
 from .dialing import (
     Destination,
     DialFailed,
@@ -22,6 +21,7 @@ from .dialing import (
     seat,
 )
 from .errors import BadRequest, LimitReached, NotAllowed, NotRegistered, TrunkUnavailable
+from .gathering import converse
 from .inbound import attend
 from .legs import PLAYER_CODECS, MediaError, media_for
 from .routing import Principal, ToExtension, ToService
@@ -197,7 +197,7 @@ async def run(session: Session, switch: Switch, origination: Origination) -> Non
         raise Finished(failed.reason, by="callee", status=failed.status_to_tell) from failed
     seat(session, switch, callee)
     bridge_answered(session, switch, caller, callee)
-    await Conversation(session, switch, caller, callee).run()
+    await converse(session, switch, caller, callee)
 
 
 async def rehearse(switch: Switch, origination: Origination) -> DryRun:
@@ -252,6 +252,8 @@ async def _first_reachable(switch: Switch, plan: Plan) -> tuple[Stage, Destinati
                 unreachable.append((stage.trunk.name if stage.trunk else stage.name, str(error)))
             else:
                 return stage, destination, flows[0], tuple(unreachable)
+        if stage.user is not None:
+            raise NotRegistered(f"{stage.name} has a browser alone, which gets no INVITE")
     raise TrunkUnavailable("; ".join(f"{name}: {why}" for name, why in unreachable))
 
 

@@ -12,7 +12,18 @@ from .rooms import Role
 class Participant:
     """One stay of a user in a session: who leaves and comes back is a new one."""
 
-    __slots__ = ("custom_id", "display_name", "index", "joined_at", "left_at", "preset", "role", "stats", "user")
+    __slots__ = (
+        "custom_id",
+        "display_name",
+        "index",
+        "joined_at",
+        "left_at",
+        "muted",
+        "preset",
+        "role",
+        "stats",
+        "user",
+    )
 
     def __init__(
         self,
@@ -37,6 +48,8 @@ class Participant:
         self.custom_id = custom_id
         self.preset = preset
         self.role: Role = role
+        self.muted = False
+        "What it says is not heard."
         self.stats: LegStats | None = None
         "What its media did, once that is over."
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sip import Dialog, Flow, SipStack, Uri
+
+if TYPE_CHECKING:
+    from .browser_calls import BrowserRinging, Hear
+    from .legs import MediaLeg
 
 
 class SipPort(Protocol):
@@ -25,6 +30,28 @@ class SipPort(Protocol):
 
     def follow(self, dialog: Dialog, flow: Flow) -> Flow:
         """The flow for the requests of a dialog with a peer that is not behind NAT."""
+
+
+class BrowserPort(Protocol):
+    """The users who are connected to the signalling channel."""
+
+    def reaches(self, tenant: str, user: str) -> bool:
+        """Whether a user is connected."""
+
+    def ring(self, tenant: str, user: str, frame: Mapping[str, Any], media: MediaLeg, listener: Hear) -> BrowserRinging:
+        """Ring all browsers of a user that are connected; `frame` as BrowserRinging says."""
+
+
+class NoBrowsers:
+    """Where there is no signalling channel."""
+
+    def reaches(self, tenant: str, user: str) -> bool:
+        """Nobody is connected."""
+        return False
+
+    def ring(self, tenant: str, user: str, frame: Mapping[str, Any], media: MediaLeg, listener: Hear) -> BrowserRinging:
+        """Never called: nobody is reached."""
+        raise NotImplementedError
 
 
 class CredentialStore(Protocol):

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import structlog
 
-from .commands import CallRecord, Drop, Finished, HangUp, Hold, LegEvent, LegsDropped
+from .commands import CallRecord, Drop, Finished, HangUp, Hold, LegEvent
 from .errors import AlreadyThere, LimitReached, NotThere, SessionNotActive, SignallingError, WrongState
 from .events import (
     CallEnded,
@@ -25,6 +25,8 @@ from .events import (
     Noted,
     ParticipantJoined,
     ParticipantLeft,
+    ParticipantMuted,
+    ParticipantUnmuted,
     SessionEnded,
     SessionEvent,
     SessionPaused,
@@ -32,13 +34,13 @@ from .events import (
     SessionUnpaused,
 )
 from .ids import uuid_of_channel
+from .inbox import Inbox, Posted
 from .legs import Leg, MediaError
 from .participants import ChatMessage, Participant
 from .rooms import Channel, Role
 
 log = structlog.get_logger("signalling.session")
 
-MAX_INBOX = 1000  # posted and not yet read; a call in order has a handful, so more is an attack or a stuck task
 MAX_EVENTS = 200  # kept in memory for each session, oldest dropped
 MAX_STAYS = 20_000  # of one session, past and present: each join looks through them
 MAX_CHAT = 16_384  # characters of one message
@@ -51,7 +53,6 @@ Status = Literal["CREATED", "INVITED", "ACTIVE", "PAUSED", "RESOLVED", "ABANDONE
 Happened = tuple[int, type[SessionEvent], int, float, dict[str, Any]]
 "An event before it is made: position, class, seq, seconds since the epoch, fields."
 
-Posted = LegEvent | HangUp | Hold | Drop
 Flow = Callable[["Session"], Awaitable[None]]
 
 
@@ -73,7 +74,6 @@ class Session:
         "_on_answer",
         "_on_end",
         "_task",
-        "_waiter",
         "call_id",
         "calls",
         "channel",
@@ -171,8 +171,7 @@ class Session:
     def _begin(self) -> None:
         self.last_seq = 0
         self._happened: list[Happened] = []
-        self._inbox: list[Posted] = []
-        self._waiter: asyncio.Future[None] | None = None
+        self._inbox = Inbox()
         self._task: asyncio.Task[None] | None = None
         self._ending = False
 
@@ -202,8 +201,13 @@ class Session:
         return self.name if self.channel is None else self.channel.name
 
     @property
+    def in_call(self) -> bool:
+        """Whether a call is going on: somebody is rung, or talks by phone."""
+        return bool(self.calls) and self.call.ended is None
+
+    @property
     def has_task(self) -> bool:
-        """Whether a call is going on."""
+        """Whether media flows, or is about to: in a call, or of those who joined with theirs."""
         return self._task is not None and not self._task.done()
 
     @property
@@ -295,7 +299,22 @@ class Session:
 
     def seat(self, leg: Leg, user: str, display_name: str | None = None) -> None:
         """A leg was answered: its user takes part by it."""
-        leg.participant = self.participant(user) or self.join(user, display_name=display_name)
+        present = self.participant(user)
+        leg.came_alone = present is None
+        leg.participant = present or self.join(user, display_name=display_name)
+
+    def mute(self, user: str, on: bool) -> None:
+        """Let the others hear a user no more, or again. NotThere."""
+        participant = self.participant(user)
+        if participant is None:
+            raise NotThere(f"{user!r} does not take part")
+        if participant.muted != on:
+            participant.muted = on
+            for leg in self.legs:
+                if leg.participant is participant:
+                    leg.media.mute(on)
+            kind = ParticipantMuted if on else ParticipantUnmuted
+            self.emit(kind, participant=participant.index, user=user)
 
     def _left(self, participant: Participant, at: float) -> None:
         participant.left_at = at
@@ -305,7 +324,7 @@ class Session:
 
     def say(self, user: str, text: str, *, kind: str = "TEXT_MESSAGE", display_name: str | None = None) -> ChatMessage:
         """Write to everybody here. SessionNotActive while paused and once ended."""
-        self._must_be_active()
+        self.must_be_active()
         participant = self.participant(user)
         if display_name is None and participant is not None:
             display_name = participant.display_name
@@ -334,7 +353,7 @@ class Session:
 
     def press(self, user: str, digits: str) -> None:
         """Send DTMF digits to everybody else's phones. SessionNotActive as `say`; WrongState when none takes them."""
-        self._must_be_active()
+        self.must_be_active()
         why = "there is no call"
         heard = False
         for leg in self.legs:
@@ -347,7 +366,8 @@ class Session:
         if not heard:
             raise WrongState(why)
 
-    def _must_be_active(self) -> None:
+    def must_be_active(self) -> None:
+        """SessionNotActive while paused and once ended."""
         if self.ended:
             raise SessionNotActive("the session has ended")
         if self.paused_at is not None:
@@ -357,47 +377,18 @@ class Session:
 
     def post(self, item: Posted) -> None:
         """Hand something to the owning task. Past the inbox's limit, events are dropped and the session ends."""
-        if self.ended:
-            if isinstance(item, Hold):
-                item.done.set_exception(WrongState("the session has ended"))
-            return
-        if len(self._inbox) >= MAX_INBOX:
-            log.warning("session_inbox_full", session=self.id)
-            self._inbox = [HangUp("inbox full", by="server")]
-        else:
-            self._inbox.append(item)
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        if not self.ended:
+            self._inbox.post(item)
+        elif isinstance(item, Hold):
+            item.done.set_exception(WrongState("the session has ended"))
 
     def post_leg(self, leg: Leg, event: object) -> None:
         """What a leg calls with its events."""
         self.post(LegEvent(leg, event))
 
     async def next(self, deadline: float | None = None) -> LegEvent | Hold | None:
-        """The next thing posted, or None once `deadline` (loop time) has passed.
-
-        A hang-up command raises Finished, so that every flow obeys it wherever it waits.
-        """
-        while not self._inbox:
-            loop = asyncio.get_running_loop()
-            self._waiter = loop.create_future()
-            timer = None
-            if deadline is not None:
-                if loop.time() >= deadline:
-                    return None
-                timer = loop.call_at(deadline, _wake, self._waiter)
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
-                if timer is not None:
-                    timer.cancel()
-        item = self._inbox.pop(0)
-        if isinstance(item, HangUp):
-            raise Finished(item.cause, by=item.by)
-        if isinstance(item, Drop):
-            raise LegsDropped(item.legs)
-        return item
+        """See Inbox.next."""
+        return await self._inbox.next(deadline)
 
     # Commands of the APIs.
 
@@ -423,7 +414,7 @@ class Session:
 
     async def unhold(self) -> None:
         """Let the media of every leg go on. WrongState when it was not held."""
-        self._must_be_active()
+        self.must_be_active()
         await self._post_hold(False)
 
     async def pause(self, by: str, reason: str | None = None) -> None:
@@ -483,6 +474,22 @@ class Session:
         self.calls.append(record)
         self.start(flow)
 
+    def close_call(self, end: Finished) -> None:
+        """The call is over, and the flow goes on. Nothing when there is none."""
+        if self.in_call:
+            self._call_ended(end, self.now())
+
+    def depart(self, leg: Leg, status: int, cause: str, header: str | None = None) -> None:
+        """One leg is over, and with it the stay of who came by it alone."""
+        if leg not in self.legs:
+            return
+        self.legs.remove(leg)
+        leg.keep_stats()
+        leg.hang_up(status, cause, header=header)
+        participant = leg.participant
+        if leg.came_alone and participant is not None and participant.left_at is None:
+            self._left(participant, time())
+
     async def _run(self, flow: Flow) -> None:
         end = Finished("internal error", by="server", status=500)
         try:
@@ -502,19 +509,17 @@ class Session:
 
     def _finish(self, end: Finished) -> None:
         """The flow is over: the call is, and with it a session that it made."""
-        call = self.call
-        if self.legs:
-            call.codecs = tuple(codec.name for codec in self.legs[0].media.codecs)
-        seated = [leg.participant for leg in self.legs]
+        if self.legs and self.in_call:
+            self.call.codecs = tuple(codec.name for codec in self.legs[0].media.codecs)
+        seated = [leg.participant for leg in self.legs if leg.came_alone]
         for leg in self.legs:
             leg.keep_stats()
             leg.hang_up(end.status, end.cause, header=end.header)
         self.legs = []
-        for item in self._inbox:
+        for item in self._inbox.clear():
             if isinstance(item, Hold) and not item.done.done():
                 item.done.set_exception(WrongState("the call has ended"))
-        self._inbox.clear()
-        self._call_ended(end, self.now())
+        self.close_call(end)
         if self.kind == "call" or self._ending:
             self._end(end, time())
             return
@@ -593,8 +598,3 @@ class Session:
     def note(self, text: str) -> None:
         """Record something that explains the call."""
         self.emit(Noted, text=text)
-
-
-def _wake(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_result(None)

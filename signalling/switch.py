@@ -11,7 +11,7 @@ from sip import CallCore, Registrar
 from .events import EventBus
 from .legs import Leg, MediaPort, PassThrough
 from .people import DEFAULT_TENANT, People
-from .ports import SipPort
+from .ports import BrowserPort, NoBrowsers, SipPort
 from .routing import DialPlan
 from .trunks import TrunkLine
 
@@ -49,6 +49,7 @@ class Switch:
     "Whose the phones and trunks are."
     people: People = field(default_factory=People)
     bus: EventBus = field(default_factory=EventBus)
+    browsers: BrowserPort = field(default_factory=NoBrowsers)
     busy: Counter[str] = field(default_factory=Counter)
     "Extension -> its legs, ringing or answered."
 

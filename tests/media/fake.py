@@ -15,7 +15,7 @@ DEFAULT_CODECS = ("PCMU", "PCMA", "G722", "opus")
 class FakeMediaLeg(SdpLeg):
     """A leg that negotiates and nothing else."""
 
-    __slots__ = ("attached", "closed", "digits", "muted", "peer_host", "port", "stats")
+    __slots__ = ("attached", "candidates", "closed", "digits", "muted", "peer_host", "port", "stats")
 
     def __init__(self, leg_id: str, negotiation: Negotiation, host: str, port: int, peer_host: str | None) -> None:
         super().__init__(leg_id, negotiation)
@@ -24,6 +24,8 @@ class FakeMediaLeg(SdpLeg):
         self.closed = False
         self.muted = False
         self.attached: FakeAttachment | FakeMix | None = None
+        self.candidates: list[str | None] = []
+        "All that came after the description."
         self.digits = ""
         "All that `send_dtmf` was asked to send."
         self.stats = LegStats((host, port), None)
@@ -33,6 +35,10 @@ class FakeMediaLeg(SdpLeg):
         if not self.events:
             raise MediaError("telephone-event was not negotiated")
         self.digits += digits
+
+    def add_candidate(self, line: str | None) -> None:
+        """Remember it."""
+        self.candidates.append(line)
 
     def mute(self, on: bool) -> None:
         """Remember it."""
