@@ -53,6 +53,7 @@ from sip import (
     credentials,
 )
 
+from .api.model import build_models
 from .api.openapi import Dialect
 from .api.sip_ws import SipWebSocketApi
 from .api.sockets import Sockets
@@ -73,6 +74,7 @@ log = structlog.get_logger("server.app")
 
 DIGEST_ALGORITHMS = ("SHA-256", "MD5")
 GC_THRESHOLDS = (10_000, 20, 50)  # objects of calls die by reference counting; cycles are few, so look seldom
+MODEL_PAUSE_S = 0.02  # between two models that take 1 to 3 ms each
 HTTP_SHUTDOWN_S = 2.0  # for requests in flight when the server stops
 
 
@@ -532,15 +534,22 @@ async def _serve(config: Config, announce: Callable[[Server], None]) -> None:
     server = Server(config)
     await server.start()
     # What was made so far lives as long as the process: the collector need not walk it again and again.
-    gc.collect()
     gc.freeze()
     gc.enable()
     gc.set_threshold(*GC_THRESHOLDS)
     announce(server)
     log.info("ready", http=server.http_ports, sip=config.sip.listen)
+    building = loop.create_task(_build_models())
     await told_to_stop.wait()
     log.info("stopping")
+    building.cancel()
     await server.stop()
+
+
+async def _build_models() -> None:
+    """What the start left undone, a little at a time."""
+    for _ in build_models():
+        await asyncio.sleep(MODEL_PAUSE_S)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, ConfigDict, Field
 
 from signalling import People, Role, User
 
@@ -17,6 +17,7 @@ from ..sections import DialPattern, Id, Number, TokenRole
 from ..tokens import ApiKey, TokenBook
 from .admin_settings import BASE, TAG, Removed
 from .health import PlainError, plain_error
+from .model import Model
 from .openapi import Body, Call, Dialect, operation, operations_of
 
 Text = Annotated[str, Field(max_length=128), Printable]
@@ -44,7 +45,7 @@ class NewUser(UserBody):
     id: Annotated[Id, Field(description="Opaque; unique in the tenant.")]
 
 
-class UserEntry(BaseModel):
+class UserEntry(Model):
     """A user."""
 
     id: str
@@ -58,14 +59,14 @@ class UserEntry(BaseModel):
     created_at: datetime
 
 
-class UserList(BaseModel):
+class UserList(Model):
     """A page of users, oldest first."""
 
     total: int
     items: list[UserEntry]
 
 
-class Page(BaseModel):
+class Page(Model):
     """Which part of a list."""
 
     model_config = ConfigDict(extra="ignore")
@@ -88,7 +89,7 @@ class NewToken(Body):
     expires_at: AwareDatetime | None = None
 
 
-class TokenEntry(BaseModel):
+class TokenEntry(Model):
     """An API key, without its secret."""
 
     id: str
@@ -109,7 +110,7 @@ class MadeToken(TokenEntry):
     token: str = Field(description="The key itself. It is told this once, and kept nowhere.")
 
 
-class TokenList(BaseModel):
+class TokenList(Model):
     """All API keys, also those that no longer open anything."""
 
     items: list[TokenEntry]

@@ -13,6 +13,7 @@ from ..errors import ApiError
 from ..sections import Extension, InboundNumber, Route, Section, Trunk
 from ..settings import Entry, Kind, Settings
 from .health import PlainError, plain_error
+from .model import Model
 from .openapi import Bound, Call, Dialect, operation, operations_of
 
 TAG = "Administration"
@@ -20,13 +21,13 @@ BASE = "/admin/v1"
 MAX_PLACE = 1_000_000
 
 
-class Removed(BaseModel):
+class Removed(Model):
     """The thing is gone."""
 
     removed: str
 
 
-class TrunkState(BaseModel):
+class TrunkState(Model):
     """What a trunk can do at this moment."""
 
     usable: bool
@@ -34,14 +35,14 @@ class TrunkState(BaseModel):
     calls: int
 
 
-class Phone(BaseModel):
+class Phone(Model):
     """A registered contact of an extension."""
 
     contact: str
     expires_in_s: int
 
 
-class Place(BaseModel):
+class Place(Model):
     """Where a new route or number stands."""
 
     place: int = Field(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, Field
 
 from signalling import Registry, UnknownChannel, session_id_of, uuid_of_session
 
@@ -33,6 +33,7 @@ from .channel_models import (
     user_item,
 )
 from .channels import NO_CHANNEL, operator_of
+from .model import Model
 from .openapi import Body, Call, Dialect, Raw, operation, operations_of
 
 TAG = "App sessions"
@@ -58,7 +59,7 @@ class RegisterApp(Body):
     channel: Annotated[Id | None, Field(description="The channel that it is about.")] = None
 
 
-class AppSessionId(BaseModel):
+class AppSessionId(Model):
     """The new app session."""
 
     id: str
@@ -72,7 +73,7 @@ class LogBody(Body):
     index: Annotated[Long | None, Field(description="Unique within the app session; the next one if left out.")] = None
 
 
-class AppSessionItem(BaseModel):
+class AppSessionItem(Model):
     """An app session (B9)."""
 
     id: str
@@ -84,14 +85,14 @@ class AppSessionItem(BaseModel):
     channelsSessions: Annotated[list[str], Field(description="The sessions of its channels while it ran.")]
 
 
-class AppSessionPage(BaseModel):
+class AppSessionPage(Model):
     """A part of a list of app sessions; `total` counts all that match (B15)."""
 
     total: int
     results: list[AppSessionItem]
 
 
-class LogsQuery(BaseModel):
+class LogsQuery(Model):
     """Which entries."""
 
     search: Annotated[Text | None, Field(description="Only entries that hold this, whatever the case.")] = None

@@ -18,6 +18,7 @@ from ..auth import forbidden
 from ..errors import ApiError
 from ..fields import Printable
 from ..store.history import History
+from .model import Model
 from .openapi import MAX_USER, Body, Call, Dialect, operation, operations_of
 
 TAG = "CallSession"
@@ -52,17 +53,17 @@ class OneSession(Body):
     session: SessionId
 
 
-class SessionMade(BaseModel):
+class SessionMade(Model):
     """The new session."""
 
     session: Annotated[str, Field(description="Its id.")]
 
 
-class Done(BaseModel):
+class Done(Model):
     """An action was carried out."""
 
 
-class UserOf(BaseModel):
+class UserOf(Model):
     """One who takes part."""
 
     user: str
@@ -72,7 +73,7 @@ class UserList(RootModel[list[UserOf]]):
     """Those who take part, the host first, the others in the order of coming (A8)."""
 
 
-class ErrorBody(BaseModel):
+class ErrorBody(Model):
     """Every error of this dialect."""
 
     error: Annotated[str, Field(description="What went wrong, for people.")]

@@ -11,6 +11,7 @@ from signalling import Channel, Registry, Role, ServiceMode, implicit_channel_of
 from ..fields import Printable
 from ..store.queries.channels import Recording
 from ..store.records import SessionRecord
+from .model import Model
 from .openapi import MAX_USER, Body
 
 API = "/api/v1_0"
@@ -30,7 +31,7 @@ Search = Annotated[Text | None, Field(description="A part of the name, whatever 
 # What is asked.
 
 
-class ImageQuery(BaseModel):
+class ImageQuery(Model):
     """How images should be (B16)."""
 
     imgSize: Annotated[
@@ -39,7 +40,7 @@ class ImageQuery(BaseModel):
     ] = None
 
 
-class PageQuery(BaseModel):
+class PageQuery(Model):
     """Which part of a list (B14)."""
 
     limit: Annotated[int, Field(ge=0, le=MAX_LIMIT, description="How many to give at most.")] = 50
@@ -104,18 +105,18 @@ class GiveRole(Body):
 # What is answered.
 
 
-class Nothing(BaseModel):
+class Nothing(Model):
     """Done."""
 
 
-class ErrorBody(BaseModel):
+class ErrorBody(Model):
     """Every error of this dialect (B17)."""
 
     message: Annotated[str, Field(description="For people.")]
     error: Annotated[str, Field(description="For programs: upper case, stable.")]
 
 
-class UserItem(BaseModel):
+class UserItem(Model):
     """A user (B4)."""
 
     id: Annotated[Long, Field(description="Stable, below 2**53 (B21).")]
@@ -127,14 +128,14 @@ class UserItems(RootModel[list[UserItem]]):
     """Users, each once."""
 
 
-class UserPage(BaseModel):
+class UserPage(Model):
     """A part of a list of users; `total` counts all that match (B15)."""
 
     total: int
     results: list[UserItem]
 
 
-class SessionItem(BaseModel):
+class SessionItem(Model):
     """A session (B3)."""
 
     id: str
@@ -152,14 +153,14 @@ class SessionItem(BaseModel):
     imageUrl: str | None = None
 
 
-class SessionPage(BaseModel):
+class SessionPage(Model):
     """A part of a list of sessions; `total` counts all that match (B15)."""
 
     total: int
     results: list[SessionItem]
 
 
-class RecordingItem(BaseModel):
+class RecordingItem(Model):
     """A file of a recording (B5)."""
 
     id: str
@@ -183,7 +184,7 @@ class RecordingItems(RootModel[list[RecordingItem]]):
     """The files of a session's recordings, by the time they begin."""
 
 
-class ChannelItem(BaseModel):
+class ChannelItem(Model):
     """A channel."""
 
     id: str
@@ -196,14 +197,14 @@ class ChannelItem(BaseModel):
     session: Annotated[str | None, Field(description="The active session.")] = None
 
 
-class ChannelPage(BaseModel):
+class ChannelPage(Model):
     """A part of the list of channels; `total` counts all that match."""
 
     total: int
     results: list[ChannelItem]
 
 
-class RoleItem(BaseModel):
+class RoleItem(Model):
     """What a user may do in a channel."""
 
     user: UserItem

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Annotated, get_args
 
 from aiohttp import web
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from signalling import SignallingError, session_id_of, uuid_of_peer, uuid_of_session
 
@@ -20,6 +20,7 @@ from ..artefacts import Artefacts
 from ..errors import ApiError
 from .gate import TAG
 from .links import KEY_BYTES, LIFETIME_S, Link, Links
+from .model import Model
 from .openapi import Bound, Call, operation, operations_of
 from .session_files import CHAT_HEADER, NOBODY, Format, Message, Sentence, Speaker, chat_csv, transcript
 
@@ -40,7 +41,7 @@ TRANSCRIPTS: dict[str, Format] = {f"transcript.{form.lower()}": form for form in
 CHAT, SUMMARY = "chat.csv", "summary.md"
 
 
-class LinkQuery(BaseModel):
+class LinkQuery(Model):
     """What makes a link good."""
 
     expires: Annotated[str, Field(max_length=20, description="Seconds since the epoch.")] = ""

@@ -6,7 +6,7 @@ import asyncio
 from typing import Annotated, Any
 
 from aiohttp import hdrs, web
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from signalling import SignallingError, session_id_of
 
@@ -18,6 +18,7 @@ from ..store.history import History
 from ..store.queries.events import Viewer, Wanted, events_after
 from ..store.writer import Writer
 from .health import PlainError, plain_error
+from .model import Model
 from .openapi import Call, Dialect, Header, operation, operations_of
 
 TAG = "Events"
@@ -31,7 +32,7 @@ MAX_KINDS = 512  # characters of `kind`
 LAST_EVENT_ID = Header("Last-Event-ID", "The last event that was seen; what came after it is sent first.", 32)
 
 
-class StreamQuery(BaseModel):
+class StreamQuery(Model):
     """Which events; all conditions must hold."""
 
     session: Annotated[str | None, Field(max_length=64, description="Of one session, by any form of its id.")] = None
@@ -55,7 +56,7 @@ class HistoryQuery(StreamQuery):
     limit: Annotated[int, Field(ge=1, le=PAGE)] = 100
 
 
-class Event(BaseModel):
+class Event(Model):
     """Something that happened in a session."""
 
     id: str
@@ -67,7 +68,7 @@ class Event(BaseModel):
     data: Annotated[dict[str, Any], Field(description="What the kind says; see docs/events.md.")]
 
 
-class Events(BaseModel):
+class Events(Model):
     """A page of the history, oldest first."""
 
     events: list[Event]

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pydantic import BaseModel
-
 from ..errors import ApiError
+from .model import Model
 from .openapi import Call, Dialect, operation, operations_of
 
 
-class Health(BaseModel):
+class Health(Model):
     """The state of the server."""
 
     status: str
 
 
-class PlainError(BaseModel):
+class PlainError(Model):
     """An error where no dialect says how: paths that nobody has, and the server's own pages."""
 
     error_code: str

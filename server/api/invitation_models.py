@@ -7,14 +7,13 @@ import re
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from email_validator import EmailNotValidError, validate_email
-from phonenumbers import NumberParseException, PhoneNumberFormat, format_number, is_possible_number, parse
 from pydantic import BaseModel, Field
 
 from signalling import Invitee
 
 from ..errors import ApiError
 from ..fields import Printable
+from .model import Model
 from .openapi import MAX_USER, Body
 
 MAX_CONTEXT = 500  # characters, as the other limits (C15)
@@ -90,7 +89,7 @@ class Press(Body):
     digits: Annotated[str, Field(min_length=1, max_length=64, pattern="^[0-9A-D*#]+$")]
 
 
-class ListQuery(BaseModel):
+class ListQuery(Model):
     """Which sessions, and where to go on (C6)."""
 
     status: Annotated[SessionStatus | None, Field(description="Only sessions of this status.")] = None
@@ -101,7 +100,7 @@ class ListQuery(BaseModel):
     limit: Annotated[int, Field(ge=1, le=50)] = 20
 
 
-class MessagesQuery(BaseModel):
+class MessagesQuery(Model):
     """Where to go on."""
 
     cursor: Annotated[str, Field(min_length=1, max_length=MAX_CURSOR)] | None = None
@@ -111,14 +110,14 @@ class MessagesQuery(BaseModel):
 # What is answered.
 
 
-class Partner(BaseModel):
+class Partner(Model):
     """The other one; `user_pending` until an invitation by contact is accepted (C5)."""
 
     id: str
     name: str | None
 
 
-class StageProgress(BaseModel):
+class StageProgress(Model):
     """How far a user is. This server has the one stage 0."""
 
     stage: Annotated[int, Field(ge=0, le=4)]
@@ -127,7 +126,7 @@ class StageProgress(BaseModel):
     completedAt: Instant | None
 
 
-class SessionSummary(BaseModel):
+class SessionSummary(Model):
     """A session as one of its users sees it (C5)."""
 
     id: str
@@ -141,7 +140,7 @@ class SessionSummary(BaseModel):
     waitingOnPartner: Annotated[bool, Field(description="This user waits for the partner to answer, or to come.")]
 
 
-class RelationshipInfo(BaseModel):
+class RelationshipInfo(Model):
     """What two users share."""
 
     id: str
@@ -149,7 +148,7 @@ class RelationshipInfo(BaseModel):
     sessionCount: int
 
 
-class StageGate(BaseModel):
+class StageGate(Model):
     """What must happen before the session goes on."""
 
     id: str
@@ -158,7 +157,7 @@ class StageGate(BaseModel):
     requiredForAdvance: bool
 
 
-class DeliveryInfo(BaseModel):
+class DeliveryInfo(Model):
     """How the message to one contact went."""
 
     to: Literal["email", "phone"]
@@ -168,7 +167,7 @@ class DeliveryInfo(BaseModel):
     at: Instant | None
 
 
-class InvitationInfo(BaseModel):
+class InvitationInfo(Model):
     """The invitation behind a session: whole for who made it, its state for who was asked."""
 
     id: str
@@ -191,7 +190,7 @@ class SessionDetail(SessionSummary):
     invitation: InvitationInfo | None
 
 
-class CreatedData(BaseModel):
+class CreatedData(Model):
     """A new session and its invitation (C4)."""
 
     session: SessionSummary
@@ -199,7 +198,7 @@ class CreatedData(BaseModel):
     invitationUrl: str
 
 
-class ListData(BaseModel):
+class ListData(Model):
     """Some sessions; `cursor` is null on the last page."""
 
     sessions: list[SessionSummary]
@@ -207,27 +206,27 @@ class ListData(BaseModel):
     hasMore: bool
 
 
-class PausedData(BaseModel):
+class PausedData(Model):
     """A session that was paused."""
 
     session: SessionSummary
     pausedAt: Instant
 
 
-class ResumedData(BaseModel):
+class ResumedData(Model):
     """A session that goes on."""
 
     session: SessionSummary
     resumedAt: Instant
 
 
-class SessionData(BaseModel):
+class SessionData(Model):
     """The session after what was done."""
 
     session: SessionSummary
 
 
-class Message(BaseModel):
+class Message(Model):
     """What somebody said."""
 
     id: str
@@ -238,13 +237,13 @@ class Message(BaseModel):
     createdAt: Instant
 
 
-class MessageData(BaseModel):
+class MessageData(Model):
     """The message that was said."""
 
     message: Message
 
 
-class MessagesData(BaseModel):
+class MessagesData(Model):
     """Some messages, oldest first."""
 
     messages: list[Message]
@@ -252,13 +251,13 @@ class MessagesData(BaseModel):
     hasMore: bool
 
 
-class InvitedBy(BaseModel):
+class InvitedBy(Model):
     """Who invites."""
 
     name: str
 
 
-class PreviewData(BaseModel):
+class PreviewData(Model):
     """What an invitation tells everybody who has its link."""
 
     id: str
@@ -267,17 +266,17 @@ class PreviewData(BaseModel):
     expiresAt: Instant
 
 
-class ResentData(BaseModel):
+class ResentData(Model):
     """An invitation that was sent again."""
 
     invitation: InvitationInfo
 
 
-class NoData(BaseModel):
+class NoData(Model):
     """There is nothing to say but that it was done."""
 
 
-class Envelope(BaseModel):
+class Envelope(Model):
     """Around every success (C11)."""
 
     success: Literal[True] = True
@@ -349,7 +348,7 @@ class DonePlainly(Envelope):
     data: NoData = NoData()
 
 
-class ErrorInfo(BaseModel):
+class ErrorInfo(Model):
     """What went wrong."""
 
     code: Annotated[str, Field(description="For programs: upper case, stable.")]
@@ -357,7 +356,7 @@ class ErrorInfo(BaseModel):
     details: dict[str, Any] | None = None
 
 
-class ErrorBody(BaseModel):
+class ErrorBody(Model):
     """Every error of this dialect (C11)."""
 
     success: Literal[False] = False
@@ -397,6 +396,8 @@ def invitee_of(body: CreateSession, default_region: str) -> Invitee:
 
 def normal_email(text: str) -> str:
     """An address as it is compared and sent to. ApiError 400 when it is none."""
+    from email_validator import EmailNotValidError, validate_email  # late: they take a twentieth of a second
+
     try:
         found = validate_email(text, check_deliverability=False, allow_smtputf8=False)
     except EmailNotValidError as error:
@@ -406,6 +407,8 @@ def normal_email(text: str) -> str:
 
 def normal_phone(text: str, default_region: str) -> str:
     """A telephone number in E.164. ApiError 400 when it is none."""
+    from phonenumbers import NumberParseException, PhoneNumberFormat, format_number, is_possible_number, parse
+
     try:
         number = parse(text, default_region or None)
     except NumberParseException as error:

@@ -19,13 +19,14 @@ from signalling import Principal, Role
 
 from ..auth import PERMISSIONS, Permission, Subject, forbidden, not_found, require, role_in
 from ..errors import bad_request
+from .model import Model
 
 JSON_TYPE = "application/json"
 FORM_TYPE = "application/x-www-form-urlencoded"
 MAX_USER = 256  # characters of a user's id
 
 
-class Body(BaseModel):
+class Body(Model):
     """Base of request bodies: strict types, unknown fields ignored (G6)."""
 
     model_config = ConfigDict(strict=True, extra="ignore")

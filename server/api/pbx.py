@@ -15,6 +15,7 @@ from ..errors import ApiError, bad_request, refused
 from ..fields import Printable
 from .idempotency import MAX_KEY_LENGTH, IdempotencyStore
 from .live import CallView, LiveSessions, SessionView
+from .model import Model
 from .openapi import Body, Call, Dialect, Header, operation, operations_of
 
 TAG = "PBX call sessions"
@@ -96,20 +97,20 @@ class CreateSession(Body):
     ] = None
 
 
-class CreateQuery(BaseModel):
+class CreateQuery(Model):
     """How to create."""
 
     dry_run: Annotated[bool, Field(description="1: say what would be sent, and send nothing.")] = False
 
 
-class ListQuery(BaseModel):
+class ListQuery(Model):
     """Which part of a list (D23)."""
 
     skip: Annotated[int, Field(ge=0, le=2**63 - 1, description="How many to leave out.")] = 0
     top: Annotated[int, Field(ge=0, le=1000, description="How many to give at most.")] = 100
 
 
-class CallItem(BaseModel):
+class CallItem(Model):
     """One caller-callee pair (D2)."""
 
     caller: str
@@ -120,27 +121,27 @@ class CallItem(BaseModel):
     talking_time: Annotated[int, Field(description="Whole seconds since the answer, 0 before (D17).")]
 
 
-class SessionItem(BaseModel):
+class SessionItem(Model):
     """A session with its calls (D4)."""
 
     id: str
     calls: list[CallItem]
 
 
-class SessionList(BaseModel):
+class SessionList(Model):
     """Active sessions, oldest first; `count` is their total whatever part is shown (D1)."""
 
     count: Annotated[int, Field(json_schema_extra={"format": "int64"})]
     items: list[SessionItem]
 
 
-class SessionId(BaseModel):
+class SessionId(Model):
     """The session that was created or commanded."""
 
     id: str
 
 
-class DryRunHeader(BaseModel):
+class DryRunHeader(Model):
     """One header of an INVITE and what made it."""
 
     header: str
@@ -148,14 +149,14 @@ class DryRunHeader(BaseModel):
     rule: str
 
 
-class DryRunSkipped(BaseModel):
+class DryRunSkipped(Model):
     """A trunk that was not chosen."""
 
     trunk: str
     reason: str
 
 
-class DryRunLegItem(BaseModel):
+class DryRunLegItem(Model):
     """One INVITE that would be sent."""
 
     role: Annotated[str, Field(description="CALLER or CALLEE.")]
@@ -167,7 +168,7 @@ class DryRunLegItem(BaseModel):
     also: Annotated[list[str], Field(description="Other Request-URIs that would ring at the same time.")]
 
 
-class DryRunReport(BaseModel):
+class DryRunReport(Model):
     """What a request would send; nothing was sent."""
 
     dry_run: bool
@@ -175,7 +176,7 @@ class DryRunReport(BaseModel):
     notes: list[str]
 
 
-class ErrorBody(BaseModel):
+class ErrorBody(Model):
     """Every error of this dialect (D22)."""
 
     error_code: Annotated[str, Field(description="For programs: upper case, stable.")]

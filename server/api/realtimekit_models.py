@@ -7,9 +7,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel
+from pydantic import BeforeValidator, ConfigDict, Field, RootModel
 
 from ..fields import Printable
+from .model import Model
 from .openapi import Body
 
 MAX_PAGE = 1000  # items a page
@@ -47,7 +48,7 @@ class SortOrder(StrEnum):
     DESC = "DESC"
 
 
-class Paged(BaseModel):
+class Paged(Model):
     """Which part of a list (E18)."""
 
     page_no: Annotated[int, Field(ge=0, le=MAX_OFFSET, description="From 1; 0 is the first page too.")] = 0
@@ -103,19 +104,19 @@ class ParticipantQuery(Paged):
     ] = "raw"
 
 
-class DetailsQuery(BaseModel):
+class DetailsQuery(Model):
     """How much of a session."""
 
     include_breakout_rooms: bool = False
 
 
-class EventsQuery(BaseModel):
+class EventsQuery(Model):
     """How much of a participant."""
 
     include_peer_events: bool = False
 
 
-class PeerQuery(BaseModel):
+class PeerQuery(Model):
     """How much of a peer."""
 
     include_peer_events: bool = True
@@ -129,13 +130,13 @@ class PeerQuery(BaseModel):
     ] = None
 
 
-class TranscriptQuery(BaseModel):
+class TranscriptQuery(Model):
     """Which file."""
 
     format: Literal["CSV", "JSON", "SRT", "VTT"] = "CSV"
 
 
-class StoreQuery(BaseModel):
+class StoreQuery(Model):
     """How to store."""
 
     append: Annotated[bool, Field(description="true: after what is there; false: in its place.")] = False
@@ -201,14 +202,14 @@ class Spoken(RootModel[Annotated[list[SpokenSentence], Field(min_length=1, max_l
 # What we answer.
 
 
-class ErrorItem(BaseModel):
+class ErrorItem(Model):
     """One thing that went wrong."""
 
     code: Annotated[int, Field(description="The HTTP status.")]
     message: Annotated[str, Field(description="Begins with a stable word in upper case.")]
 
 
-class ErrorBody(BaseModel):
+class ErrorBody(Model):
     """Every error of this dialect (G5)."""
 
     success: Literal[False] = False
@@ -216,13 +217,13 @@ class ErrorBody(BaseModel):
     messages: list[ErrorItem] = []
 
 
-class Success(BaseModel):
+class Success(Model):
     """It worked."""
 
     success: Literal[True] = True
 
 
-class Paging(BaseModel):
+class Paging(Model):
     """Which items these are, counted from 1; both offsets are 0 when there are none (E18)."""
 
     start_offset: int
@@ -230,7 +231,7 @@ class Paging(BaseModel):
     total_count: int
 
 
-class SessionItem(BaseModel):
+class SessionItem(Model):
     """A session (E3)."""
 
     id: str
@@ -250,7 +251,7 @@ class SessionItem(BaseModel):
     meta: Any = None
 
 
-class SessionsData(BaseModel):
+class SessionsData(Model):
     """The part of the list."""
 
     sessions: list[SessionItem]
@@ -269,7 +270,7 @@ class SessionAnswer(Success):
     data: SessionItem
 
 
-class PeerEvent(BaseModel):
+class PeerEvent(Model):
     """Somebody came or went (E8)."""
 
     id: str
@@ -284,7 +285,7 @@ class PeerEvent(BaseModel):
     updated_at: Iso
 
 
-class ParticipantItem(BaseModel):
+class ParticipantItem(Model):
     """One stay in a session (E6)."""
 
     id: Annotated[str, Field(description="Peer id.")]
@@ -300,7 +301,7 @@ class ParticipantItem(BaseModel):
     peer_events: list[PeerEvent] | None = None
 
 
-class ParticipantsData(BaseModel):
+class ParticipantsData(Model):
     """The part of the list, with its place as the original shows it."""
 
     participants: list[ParticipantItem]
@@ -313,7 +314,7 @@ class ParticipantsAnswer(Success):
     data: ParticipantsData
 
 
-class ParticipantData(BaseModel):
+class ParticipantData(Model):
     """One of them."""
 
     participant: ParticipantItem
@@ -325,7 +326,7 @@ class ParticipantAnswer(Success):
     data: ParticipantData
 
 
-class PeerReport(BaseModel):
+class PeerReport(Model):
     """What is known of a peer's call (E14, E15); what is not known has no key."""
 
     metadata: dict[str, Any]
@@ -345,7 +346,7 @@ class PeerAnswer(Success):
     data: PeerItem
 
 
-class ChatData(BaseModel):
+class ChatData(Model):
     """Where the chat is."""
 
     chat_download_url: str
@@ -358,7 +359,7 @@ class ChatAnswer(Success):
     data: ChatData
 
 
-class TranscriptData(BaseModel):
+class TranscriptData(Model):
     """Where the transcript is."""
 
     sessionId: str
@@ -372,7 +373,7 @@ class TranscriptAnswer(Success):
     data: TranscriptData
 
 
-class SummaryData(BaseModel):
+class SummaryData(Model):
     """Where the summary is."""
 
     sessionId: str
@@ -386,7 +387,7 @@ class SummaryAnswer(Success):
     data: SummaryData
 
 
-class JobData(BaseModel):
+class JobData(Model):
     """A summary in the making."""
 
     session_id: str
@@ -399,7 +400,7 @@ class JobAnswer(Success):
     data: JobData
 
 
-class StoredData(BaseModel):
+class StoredData(Model):
     """A transcript as it is now."""
 
     sessionId: str
@@ -412,7 +413,7 @@ class StoredAnswer(Success):
     data: StoredData
 
 
-class MeetingItem(BaseModel):
+class MeetingItem(Model):
     """A meeting: a channel in the other dialects."""
 
     id: str
@@ -435,7 +436,7 @@ class MeetingsAnswer(Success):
     paging: Paging
 
 
-class AddedParticipant(BaseModel):
+class AddedParticipant(Model):
     """Somebody who takes part."""
 
     id: Annotated[str, Field(description="Peer id.")]
@@ -453,7 +454,7 @@ class AddedAnswer(Success):
     data: AddedParticipant
 
 
-class RemovedParticipant(BaseModel):
+class RemovedParticipant(Model):
     """Somebody who has left."""
 
     custom_participant_id: str
@@ -468,7 +469,7 @@ class RemovedAnswer(Success):
     data: RemovedParticipant
 
 
-class KickedParticipant(BaseModel):
+class KickedParticipant(Model):
     """Somebody who had to leave."""
 
     id: str
@@ -477,7 +478,7 @@ class KickedParticipant(BaseModel):
     updated_at: Iso
 
 
-class KickedData(BaseModel):
+class KickedData(Model):
     """Who had to leave."""
 
     action: Literal["kick"] = "kick"
@@ -490,7 +491,7 @@ class KickedAnswer(Success):
     data: KickedData
 
 
-class KickedAllData(BaseModel):
+class KickedAllData(Model):
     """How many had to leave."""
 
     action: Literal["kick-all"] = "kick-all"

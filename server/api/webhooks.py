@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from signalling import EVENT_KINDS
 
@@ -18,6 +18,7 @@ from ..store.database import Database
 from ..store.queries.outbox import Delivery, dead
 from ..store.writer import Writer
 from .health import PlainError, plain_error
+from .model import Model
 from .openapi import Body, Call, Dialect, operation, operations_of
 
 TAG = "Webhooks"
@@ -58,7 +59,7 @@ class Change(Body):
     new_secret: Annotated[bool, Field(description="Make a new key, and answer with it.")] = False
 
 
-class Webhook(BaseModel):
+class Webhook(Model):
     """An endpoint that events are sent to."""
 
     id: str
@@ -75,13 +76,13 @@ class WebhookWithSecret(Webhook):
     secret: str | None
 
 
-class WebhookList(BaseModel):
+class WebhookList(Model):
     """All endpoints, oldest first."""
 
     webhooks: list[Webhook]
 
 
-class DeadQuery(BaseModel):
+class DeadQuery(Model):
     """Which dead deliveries."""
 
     webhook: Annotated[str | None, Field(max_length=64, description="Only those to this webhook.")] = None
@@ -92,7 +93,7 @@ class DeadQuery(BaseModel):
     limit: Annotated[int, Field(ge=1, le=PAGE)] = PAGE
 
 
-class DeadDelivery(BaseModel):
+class DeadDelivery(Model):
     """A delivery that was given up."""
 
     id: Annotated[str, Field(description="The Ringway-Id that all its attempts had.")]
@@ -105,20 +106,20 @@ class DeadDelivery(BaseModel):
     body: Annotated[str | None, Field(description="What was sent, when it is one of a webhook.")]
 
 
-class DeadDeliveries(BaseModel):
+class DeadDeliveries(Model):
     """A page of them, oldest first."""
 
     deliveries: list[DeadDelivery]
     next: Annotated[str | None, Field(description="`after` of the next page; null on the last.")]
 
 
-class Redelivered(BaseModel):
+class Redelivered(Model):
     """How many deliveries will be tried again."""
 
     count: int
 
 
-class RedeliverQuery(BaseModel):
+class RedeliverQuery(Model):
     """Which dead deliveries."""
 
     webhook: Annotated[str | None, Field(max_length=64, description="Only those to this webhook.")] = None

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import parse_qs
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from signalling import Invitation, SignallingError, UnknownUser
 
 from ..api.health import PlainError, plain_error
 from ..api.invitation_models import MAX_DECLINE_REASON, MAX_NAME
+from ..api.model import Model
 from ..api.openapi import FORM_TYPE, Call, Dialect, Raw, operation, operations_of
 from ..errors import bad_request
 from ..fields import CONTROLS
@@ -44,7 +45,7 @@ SITTING = '<section id="sitting"></section>'
 "Where a browser will take part; empty until browsers can."
 
 
-class AnswerForm(BaseModel):
+class AnswerForm(Model):
     """The fields of the page's form."""
 
     answer: Literal["accept", "decline"]

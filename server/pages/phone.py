@@ -9,9 +9,10 @@ from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from ..api.health import PlainError, plain_error
+from ..api.model import Model
 from ..api.openapi import Call, Dialect, Raw, operation, operations_of
 from ..config import DEV_TENANT
 from ..errors import ApiError
@@ -29,14 +30,14 @@ KINDS = {
 HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::[0-9]{1,5})?")
 
 
-class DemoExtension(BaseModel):
+class DemoExtension(Model):
     """An extension that everybody may try."""
 
     number: str
     password: str
 
 
-class PhoneSettings(BaseModel):
+class PhoneSettings(Model):
     """What the page asks before anybody has logged in."""
 
     demo: list[DemoExtension] = Field(description="Of `ringway dev`, whose passwords are no secret; else empty.")
