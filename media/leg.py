@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from .codecs import Codec
+from .video_sdp import Video
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,10 @@ class MediaLeg(Protocol):
     @property
     def remote_direction(self) -> str:
         """What the remote party said it wants to do, in its last offer or answer."""
+
+    @property
+    def video(self) -> Video | None:
+        """What the remote party wants of video in its offer under way or the agreement; None if it has none."""
 
     @property
     def on_hold(self) -> bool:

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from . import sdp
 from .codecs import FIRST_DYNAMIC, LAST_DYNAMIC, Codec, event_codec, formats_of
+from .coders import can_code
 from .errors import MediaError, NoCommonCodec, SdpError
 from .sdp import DIRECTIONS, RECEIVE, SEND, MediaDescription, SessionDescription
 
 if TYPE_CHECKING:
     from .leg import MediaLeg
+    from .video_sdp import Video, VideoNegotiation
 
 PLAIN = "RTP/AVP"
 DEFAULT_PTIME_MS = 20
@@ -94,8 +96,8 @@ class Transport(Protocol):
     accepts: frozenset[str]
     "Of remote m= lines, in capitals."
 
-    def session_lines(self, mids: Sequence[str]) -> str:
-        """Lines before the first m=, each ended by CRLF; `mids`: of our sections, if there are several."""
+    def session_lines(self, sections: Sequence[str]) -> str:
+        """Lines before the first m=, each ended by CRLF."""
 
     def stream_lines(self) -> Sequence[str]:
         """Attributes of our stream."""
@@ -111,7 +113,7 @@ class PlainTransport:
     protocol = PLAIN
     accepts = frozenset({PLAIN})
 
-    def session_lines(self, mids: Sequence[str]) -> str:
+    def session_lines(self, sections: Sequence[str]) -> str:
         """None."""
         return ""
 
@@ -229,6 +231,7 @@ class Negotiation:
         "_transport",
         "_version",
         "port",
+        "video",
     )
 
     def __init__(
@@ -253,6 +256,8 @@ class Negotiation:
         "Said in our next description."
         self._session_id = session_id
         self._version = session_id - 1
+        self.video: VideoNegotiation | None = None
+        "Of a leg that may have video beside its audio."
         self._sent = ""
         self._agreed: Agreement | None = None
         self._received: Remote | None = None
@@ -319,6 +324,8 @@ class Negotiation:
             raise NoCommonCodec("the only audio stream is disabled")
         self._admit(remote, True)
         self._received = remote
+        if self.video is not None:
+            self.video.receive_offer(remote.description, remote.media)
 
     def create_answer(self, like: MediaLeg | None, direction: str | None) -> Agreement:
         """Answer the offer received; the exchange is then agreed."""
@@ -341,7 +348,10 @@ class Negotiation:
         ours += [c.with_fmtp(own.get(c.key) or event_codec(c.clock_hz).fmtp) for c in events]
         self._refused, self._audio_index = offer.refused, offer.index
         ptime = (like.ptime_ms if like is not None else None) or offer.ptime_ms or DEFAULT_PTIME_MS
-        text = self._write(ours, allowed, ptime, disabled=offer.disabled)
+        video = (
+            self.video.answer(like.video if like is not None else None, direction, self.port) if self.video else None
+        )
+        text = self._write(ours, allowed, ptime, video, disabled=offer.disabled)
         self._numbers.update({c.key: c.payload_type for c in ours})
         held = not offer.direction & RECEIVE
         self._agreed = Agreement(text, offer, codecs, events, (*codecs, *events), allowed, held)
@@ -369,7 +379,7 @@ class Negotiation:
         if direction is not None:
             wanted = bits(direction)
         formats = self._numbered([*codecs, *events])
-        text = self._write(formats, wanted, ptime)
+        text = self._write(formats, wanted, ptime, self._offer_video(like, direction, formats))
         count = len(codecs)
         self._offer = _Offered(text, tuple(formats[:count]), tuple(formats[count:]), wanted)
         return text
@@ -394,18 +404,34 @@ class Negotiation:
         held = bool(offer.direction & SEND) and not remote.direction & RECEIVE
         self._agreed = Agreement(offer.text, remote, remote.codecs, events, receives, direction, held)
         self._offer, self._last_offer = None, offer
+        self._refused = remote.refused[: offer.text.count("\r\nm=")]
+        if self.video is not None:
+            self.video.receive_answer(remote.description, remote.media)
         return self._agreed
 
     def rollback(self) -> None:
         """Forget the exchange under way."""
         self._received = self._offer = None
+        if self.video is not None:
+            self.video.rollback()
+
+    def _offer_video(
+        self, like: MediaLeg | None, direction: str | None, formats: Sequence[Codec]
+    ) -> tuple[int, str] | None:
+        if self.video is None:
+            return None
+        wanted: Video | None = like.video if like is not None else None
+        taken = {codec.payload_type for codec in formats}
+        return self.video.offer(wanted, like is None, direction, max(1, len(self._refused)), taken, self.port)
 
     def _numbered(self, codecs: Iterable[Codec]) -> list[Codec]:
         """Give each codec the payload type it had on this stream, else its own, else a free one.
 
         RFC 3264 §8.3.2: a payload type keeps its meaning for the whole session.
         """
-        taken = {number: key for key, number in self._numbers.items()}
+        taken: dict[int, Key | None] = {number: key for key, number in self._numbers.items()}
+        if self.video is not None:
+            taken.update(dict.fromkeys(self.video.taken))
         formats = []
         for codec in codecs:
             number = self._numbers.get(codec.key, codec.payload_type)
@@ -415,7 +441,15 @@ class Negotiation:
             formats.append(codec.with_payload_type(number))
         return formats
 
-    def _write(self, formats: Sequence[Codec], direction: int, ptime_ms: int, *, disabled: bool = False) -> str:
+    def _write(
+        self,
+        formats: Sequence[Codec],
+        direction: int,
+        ptime_ms: int,
+        video: tuple[int, str] | None,
+        *,
+        disabled: bool = False,
+    ) -> str:
         """Our description; the version of o= is raised if anything else in it changed (RFC 3264 §8)."""
         lines = list(self._refused) or [""]
         numbers = " ".join(str(c.payload_type) for c in formats)
@@ -428,36 +462,43 @@ class Negotiation:
                 stream.append(f"a=fmtp:{codec.payload_type} {codec.fmtp}")
         stream += (f"a=ptime:{ptime_ms}", f"a={DIRECTIONS[direction]}", *transport.stream_lines())
         lines[self._audio_index] = "\r\n".join(stream)
+        if video is not None:
+            lines[video[0] : video[0] + 1] = [video[1]]
         body = "\r\n".join(lines)
         if body != self._sent:
             self._sent = body
             self._version += 1
         address = f"IN {'IP6' if ':' in self._host else 'IP4'} {self._host}"
         origin = f"v=0\r\no=- {self._session_id} {self._version} {address}\r\ns=-\r\nc={address}\r\nt=0 0\r\n"
-        return f"{origin}{transport.session_lines(())}{body}\r\n"
+        return f"{origin}{transport.session_lines(lines)}{body}\r\n"
 
 
 def _alike(
     mine: Sequence[Codec], my_events: Sequence[Codec] | None, like: MediaLeg
 ) -> tuple[tuple[Codec, ...], tuple[Codec, ...]]:
-    """Those of mine that the other leg has, in its order; with its payload types if `my_events` is None.
+    """Those of mine that the other leg has, in its order; for an offer (`my_events` is None) with its payload types.
 
-    If the only thing in common is G.711 by different laws, keep mine: the relay converts.
+    An offer goes on with what we can transcode for the other party. An answer does so only where there is nothing in
+    common: a codec that it names may be used, and a relay is cheaper.
     """
     own = {c.key: c for c in mine}
-    take_numbers = my_events is None
-    codecs = tuple(c if take_numbers else own[c.key] for c in like.codecs if c.key in own)
-    if not codecs and any(c.is_g711 for c in like.codecs):
-        codecs = tuple(c for c in mine if c.is_g711)
-    events = like.events if my_events is None else my_events
+    offering = my_events is None
+    codecs = tuple(c if offering else own[c.key] for c in like.codecs if c.key in own)
+    if (offering or not codecs) and any(can_code(c) for c in like.codecs):
+        law = any(c.is_g711 for c in like.codecs)
+        more = (c for c in mine if can_code(c) and c.key not in {each.key for each in codecs})
+        codecs += tuple(sorted(more, key=lambda c: not (law and c.is_g711)))  # one law becomes the other by a table
+    if my_events is None:
+        events = (*like.events, *(event_codec(hz) for hz in dict.fromkeys(c.clock_hz for c in codecs)))
+        return codecs, events_beside(codecs, tuple({e.key: e for e in reversed(events)}.values())[::-1])
     theirs = {c.key for c in like.events}
-    return codecs, events_beside(codecs, [e for e in events if e.key in theirs])
+    return codecs, events_beside(codecs, [e for e in my_events if e.key in theirs] or my_events)
 
 
 def events_beside(codecs: Sequence[Codec], events: Sequence[Codec]) -> tuple[Codec, ...]:
     """The telephone-event formats that go with the codecs: at a clock of theirs (RFC 4733 §2.1), else any.
 
-    Many phones offer telephone-event/8000 alone beside Opus; both ends of a relay then understand each other.
+    Many phones offer telephone-event/8000 alone beside Opus.
     """
     clocks = {c.clock_hz for c in codecs}
     return tuple(e for e in events if e.clock_hz in clocks) or tuple(events)

@@ -8,14 +8,19 @@ from struct import Struct
 from typing import Final
 
 SENDER_REPORT, RECEIVER_REPORT, SOURCE_DESCRIPTION, GOODBYE = 200, 201, 202, 203
+TRANSPORT_FEEDBACK, PAYLOAD_FEEDBACK = 205, 206
+GENERIC_NACK, PICTURE_LOSS, FULL_INTRA_REQUEST = 1, 1, 4  # RFC 4585 §6.2.1, §6.3.1; RFC 5104 §4.3.1
 NTP_EPOCH_S: Final = 2_208_988_800  # 1900 to 1970
 INTERVAL_S: Final = 5.0  # RFC 3550 §6.2: the recommended minimum
 MAX_BLOCKS: Final = 31
+MAX_NACKED: Final = 256  # packets that one message may ask for again; half a second of video
 
 _COMMON = Struct(">BBH")
 _SENDER = Struct(">IQIII")
 _BLOCK = Struct(">IIIIII")
 _WORD = Struct(">I")
+_WORDS = Struct(">II")
+_PAIR = Struct(">HH")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,43 @@ class Goodbye:
     ssrcs: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Nack:
+    """Packets that a receiver misses (RFC 4585 §6.2.1)."""
+
+    ssrc: int
+    "Of the stream that they belong to."
+    seqs: tuple[int, ...]
+
+    def to_bytes(self, sender: int) -> bytes:
+        """The packet, as from `sender`. Sequence numbers near each other share an entry."""
+        entries: list[list[int]] = []
+        for seq in self.seqs[:MAX_NACKED]:
+            ahead = (seq - entries[-1][0]) & 0xFFFF if entries else 0
+            if entries and 0 < ahead <= 16:
+                entries[-1][1] |= 1 << ahead - 1
+            else:
+                entries.append([seq, 0])
+        body = b"".join(_PAIR.pack(*entry) for entry in entries)
+        return _packet(TRANSPORT_FEEDBACK, GENERIC_NACK, _WORDS.pack(sender, self.ssrc) + body)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyframeRequest:
+    """PLI (RFC 4585 §6.3.1), or FIR with its number (RFC 5104 §4.3.1)."""
+
+    ssrc: int
+    "Of the stream that is to begin anew."
+    number: int | None = None
+
+    def to_bytes(self, sender: int) -> bytes:
+        """The packet, as from `sender`."""
+        if self.number is None:
+            return _packet(PAYLOAD_FEEDBACK, PICTURE_LOSS, _WORDS.pack(sender, self.ssrc))
+        entry = _WORDS.pack(self.ssrc, (self.number & 0xFF) << 24)
+        return _packet(PAYLOAD_FEEDBACK, FULL_INTRA_REQUEST, _WORDS.pack(sender, 0) + entry)
+
+
 def ntp_of(unix_s: float) -> int:
     """A wall-clock time as a 64-bit NTP timestamp."""
     return int((unix_s + NTP_EPOCH_S) * 4_294_967_296) & 0xFFFFFFFFFFFFFFFF
@@ -111,8 +153,8 @@ def _packet(kind: int, count: int, body: bytes) -> bytes:
     return _COMMON.pack(0x80 | count, kind, len(body) // 4) + body
 
 
-def parse(data: bytes | bytearray | memoryview) -> Iterator[Report | Goodbye]:
-    """The reports and BYEs of a compound packet; stops without error where it is cut short or not RTCP."""
+def parse(data: bytes | bytearray | memoryview) -> Iterator[Report | Goodbye | Nack | KeyframeRequest]:
+    """What concerns us of a compound packet; stops without error where it is cut short or not RTCP."""
     offset = 0
     while offset + 8 <= len(data):
         first, kind, words = _COMMON.unpack_from(data, offset)
@@ -127,7 +169,31 @@ def parse(data: bytes | bytearray | memoryview) -> Iterator[Report | Goodbye]:
             yield report
         elif kind == GOODBYE and offset + 4 + 4 * count <= end:
             yield Goodbye(tuple(_WORD.unpack_from(data, offset + 4 + 4 * n)[0] for n in range(count)))
+        elif kind in (TRANSPORT_FEEDBACK, PAYLOAD_FEEDBACK) and words >= 2:
+            yield from _feedback(kind, count, data, offset + 4, end)
         offset = end
+
+
+def _feedback(
+    kind: int, form: int, data: bytes | bytearray | memoryview, offset: int, end: int
+) -> Iterator[Nack | KeyframeRequest]:
+    ssrc = _WORDS.unpack_from(data, offset)[1]
+    offset += _WORDS.size
+    if (kind, form) == (TRANSPORT_FEEDBACK, GENERIC_NACK):
+        seqs: list[int] = []
+        for at in range(offset, end, _PAIR.size):
+            seq, others = _PAIR.unpack_from(data, at)
+            seqs.append(seq)
+            seqs += ((seq + 1 + bit) & 0xFFFF for bit in range(16) if others >> bit & 1)
+            if len(seqs) >= MAX_NACKED:
+                break
+        yield Nack(ssrc, tuple(seqs[:MAX_NACKED]))
+    elif (kind, form) == (PAYLOAD_FEEDBACK, PICTURE_LOSS):
+        yield KeyframeRequest(ssrc)
+    elif (kind, form) == (PAYLOAD_FEEDBACK, FULL_INTRA_REQUEST):
+        for at in range(offset, min(end, offset + MAX_BLOCKS * _WORDS.size) - 7, _WORDS.size):
+            target, number = _WORDS.unpack_from(data, at)
+            yield KeyframeRequest(target, number >> 24)
 
 
 def _report(

@@ -91,13 +91,18 @@ class RtcpSession:
         self._expected_before = self._received_before = 0
         self._last_sr = 0
 
-    def receive(self, data: bytes | memoryview, ssrc: int | None, now: float, unix_s: float) -> None:
-        """Read a compound packet of the remote party; `ssrc` is that of our stream."""
+    def receive(
+        self, data: bytes | memoryview, ssrc: int | None, now: float, unix_s: float, source: int | None = None
+    ) -> None:
+        """Read a compound packet of the remote party; `ssrc` is that of our stream.
+
+        `source`: the stream it sends us, if it may send several.
+        """
         middle = ntp_of(unix_s) >> 16 & 0xFFFFFFFF
         for packet in parse(data):
             if not isinstance(packet, Report):
                 continue
-            if packet.sender is not None:
+            if packet.sender is not None and (source is None or packet.ssrc == source):
                 self._last_sr = packet.sender.middle
                 self._last_sr_at = now
             for block in packet.blocks:

@@ -8,6 +8,7 @@ from .codecs import Codec
 from .leg import MediaLeg
 from .negotiation import Agreement, Negotiation
 from .sdp import DIRECTIONS
+from .video_sdp import Video
 
 
 class SdpLeg:
@@ -80,6 +81,12 @@ class SdpLeg:
         """What the remote party said it wants to do; sendrecv before it said anything."""
         remote = self._negotiation.remote
         return DIRECTIONS[remote.direction] if remote is not None else "sendrecv"
+
+    @property
+    def video(self) -> Video | None:
+        """What the remote party wants of video, None if it has none that we relay."""
+        video = self._negotiation.video
+        return video.remote if video is not None else None
 
     @property
     def on_hold(self) -> bool:

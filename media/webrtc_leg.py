@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Literal, Protocol
@@ -17,6 +18,9 @@ from .relay import NOTHING
 from .relay_leg import CLOCKS_HZ
 from .rtp import HEADER_SIZE, MAX_PACKET
 from .rtp_leg import CLOSED
+from .sdp import RECEIVE, SEND
+from .video import VideoStream
+from .video_sdp import VideoAgreement, VideoNegotiation, video_key
 from .voice_leg import VoiceHost, VoiceLeg
 from .webrtc_sdp import RemoteTransport, WebRtcTransport, read_transport
 
@@ -70,6 +74,8 @@ class WebRtcLeg(VoiceLeg):
         "_secure",
         "_send_to",
         "_task",
+        "_video",
+        "_video_numbers",
         "_webrtc_host",
         "failure",
         "on_state",
@@ -97,6 +103,12 @@ class WebRtcLeg(VoiceLeg):
         negotiation = Negotiation(policy, host.advertised_host, pair.port, session_id, self._admit, self._sdp)
         super().__init__(leg_id, host, negotiation)
         self._describe(self._prepared)
+        self._video: VideoStream | None = None
+        if video:
+            ssrc, cname = random.getrandbits(32), self._rtcp.cname
+            negotiation.video = VideoNegotiation(ssrc, cname, self._sdp.stream_lines)
+            self._video = VideoStream(ssrc, cname, self._send_video, self._send_report)
+        self._video_numbers: frozenset[int] = frozenset()
         self._source = self._sink = self
         self._remote_transport: RemoteTransport | None = None
         self._active = self._restart_wanted = False
@@ -178,6 +190,8 @@ class WebRtcLeg(VoiceLeg):
         clock_hz = agreement.codecs[0].clock_hz
         self._clock_hz = CLOCKS_HZ.get(clock_hz, clock_hz)
         self._ssrc = None
+        agreed = self._agreed_video
+        self._video_numbers = frozenset(c.payload_type for c in agreed.receives) if agreed is not None else frozenset()
         self._rewire_both()
 
     def _begin(self, transport: SecureTransport, agreement: Agreement) -> None:
@@ -199,6 +213,35 @@ class WebRtcLeg(VoiceLeg):
         self.rewire()
         if self._peer is not None and self._peer is not self:
             self._peer.rewire()
+
+    # Video.
+
+    @property
+    def _agreed_video(self) -> VideoAgreement | None:
+        video = self._negotiation.video
+        return video.agreed if video is not None else None
+
+    def rewire(self) -> None:
+        """Work out anew what becomes of the packets we receive."""
+        super().rewire()
+        if self._video is None:
+            return
+        peer, agreed = self._peer, self._agreed_video
+        if agreed is not None and agreed.direction & RECEIVE and isinstance(peer, WebRtcLeg):
+            theirs = peer._agreed_video
+            if theirs is not None and theirs.direction & SEND and peer._keys is not None:
+                sent = {video_key(codec): codec.payload_type for codec in reversed(theirs.sends)}
+                pairs = ((codec.payload_type, sent.get(video_key(codec))) for codec in agreed.receives)
+                self._video.route(peer._video, {number: out for number, out in pairs if out is not None})
+                return
+        self._video.route(None, {})
+
+    def _send_video(self, packet: bytes) -> bool:
+        try:
+            self.send(packet)
+        except OSError:
+            return False
+        return True
 
     def add_candidate(self, line: str | None) -> None:
         """A candidate of the remote party that came later (RFC 8838); None: there are no more."""
@@ -290,13 +333,22 @@ class WebRtcLeg(VoiceLeg):
         try:
             if RTCP_FIRST <= data[1] <= RTCP_LAST:
                 report = keys.unprotect_rtcp(data)
-                self._rtcp.receive(report, self._out.ssrc, _monotonic(), time.time())
+                self._receive_report(report)
                 return
             self._packet = keys.unprotect(data)
         except SrtpError:  # forged, replayed, or of keys before ours: dropped, it never ends the call
             self._refused += 1
             return
-        self.on_packet()
+        if self._video is not None and data[1] & 0x7F in self._video_numbers:
+            self._video.receive(self._packet, _monotonic())
+        else:
+            self.on_packet()
+
+    def _receive_report(self, data: bytes) -> None:
+        now, unix_s = _monotonic(), time.time()
+        self._rtcp.receive(data, self._out.ssrc, now, unix_s, self._old_ssrc if self._video_numbers else None)
+        if self._video is not None and self._video_numbers:
+            self._video.receive_rtcp(data, now, unix_s)
 
     def recv_into(self, buffer: bytearray, /) -> int:
         """The packet that was just decrypted, in place of a socket."""
@@ -336,6 +388,8 @@ class WebRtcLeg(VoiceLeg):
             elif now - self._heard_at >= SILENT_S:
                 self._fail(f"the browser has been silent for {SILENT_S:g} s")
                 return
+            if self._video is not None and self._video_numbers:
+                self._video.report(now, time.time())
         super().check(now)
 
     @property
@@ -348,6 +402,8 @@ class WebRtcLeg(VoiceLeg):
             return
         if self._keys is not None:
             self._report(_monotonic(), goodbye=True)
+            if self._video is not None and self._video_numbers:
+                self._video.report(_monotonic(), time.time(), goodbye=True)
         self._depart()
         self._agreement = None
         if self.attachment is not None:

@@ -123,9 +123,11 @@ class WebRtcTransport:
         """Describe this ICE agent from now on; `candidates` are values of a=candidate."""
         self._ufrag, self._password, self._candidates = ufrag, password, tuple(candidates)
 
-    def session_lines(self, mids: Sequence[str]) -> str:
+    def session_lines(self, sections: Sequence[str]) -> str:
         """One bundle of our sections: what is refused is not part of it (RFC 8843 §7.3.3)."""
-        return f"a=group:BUNDLE {' '.join(mids or [self.mid])}\r\na=msid-semantic: WMS *\r\n"
+        ours = (section.split("\r\n") for section in sections if section.split(" ", 2)[1] != "0")
+        mids = [line.removeprefix("a=mid:") for lines in ours for line in lines if line.startswith("a=mid:")]
+        return f"a=group:BUNDLE {' '.join(mids)}\r\na=msid-semantic: WMS *\r\n" if mids else ""
 
     def stream_lines(self, kind: str = "audio", mid: str | None = None) -> Sequence[str]:
         """ICE, DTLS and the like; the same in each section of a bundle, as any may be the first that is accepted."""

@@ -274,8 +274,10 @@ def _say(leg: Leg, digit: str, duration_ms: int) -> bool:
 
 
 def _shape(leg: Leg) -> tuple[object, ...]:
-    """What of a leg's media concerns the other leg: codecs in their order, and the direction."""
-    return (tuple(codec.name for codec in leg.media.codecs), leg.media.remote_direction)
+    """What of a leg's media concerns the other leg: codecs in their order, and the directions."""
+    video = leg.media.video
+    names = tuple(codec.name for codec in leg.media.codecs)
+    return (names, leg.media.remote_direction, video.direction if video is not None else "inactive")
 
 
 def note_or_raise(session: Session, leg: Leg, event: object) -> None:

@@ -63,7 +63,7 @@ def test_an_answer_takes_the_common_codecs_in_the_order_and_numbers_of_the_offer
         "0 PCMU/8000",
         "101 telephone-event/8000",
     ]
-    assert described.fmtps == {96: "useinbandfec=1", 101: "0-16"}
+    assert described.fmtps == {96: "minptime=10;useinbandfec=1", 101: "0-16"}
     assert (described.direction, described.ptime_ms) == ("sendrecv", 20)
     assert leg.local_sdp == answer
     assert names(leg.events) == [("telephone-event", 101)]
@@ -361,9 +361,9 @@ def test_a_payload_type_keeps_its_meaning(engine: FakeMediaEngine) -> None:
         )
     )
     described = stream(b.create_offer(a))
-    maps = {each.encoding: each.payload_type for each in described.rtpmaps.values()}
-    assert maps["opus"] == 96
-    assert maps["telephone-event"] == 101  # what this leg had for it, not the other's 96
+    maps = {(each.encoding, each.clock_hz): each.payload_type for each in described.rtpmaps.values()}
+    assert maps["opus", 48000] == 96
+    assert maps["telephone-event", 8000] == 101  # what this leg had for it, not the other's 96
 
 
 def test_a_number_that_is_taken_is_replaced_by_a_free_one(engine: FakeMediaEngine) -> None:
@@ -374,7 +374,7 @@ def test_a_number_that_is_taken_is_replaced_by_a_free_one(engine: FakeMediaEngin
     other.receive_offer(offer(formats="0 96").replace("opus/48000/2", "telephone-event/8000"))
     b._negotiation._numbers.pop(("telephone-event", 8000, 1))
     described = stream(b.create_offer(other))
-    assert described.formats == ("0", "127")
+    assert described.formats == ("0", "96", "127", "103")
 
 
 def test_a_stream_switched_off_and_on_again(leg: FakeMediaLeg) -> None:
@@ -402,18 +402,59 @@ def test_an_offer_like_another_leg_has_its_codecs_numbers_ptime_and_direction(en
         )
     )
     described = stream(b.create_offer(a))
-    assert described.formats == ("111", "8", "0", "110")
-    assert described.fmtps == {111: "stereo=1", 110: "0-15"}
+    assert described.formats == ("111", "8", "0", "9", "110", "101")  # then what we can transcode
+    assert described.fmtps == {111: "stereo=1", 110: "0-15", 101: "0-16"}
     assert (described.direction, described.ptime_ms) == ("sendonly", 30)
 
 
 def test_an_offer_like_another_leg_keeps_to_its_own_policy(engine: FakeMediaEngine) -> None:
     a, b = engine.create_leg(), engine.create_leg(codecs=["PCMA"])
     a.receive_offer(offer(formats="96 0 8"))
-    assert stream(b.create_offer(a)).formats == ("8",)  # nor telephone-event, which A does not have
-    c = engine.create_leg(codecs=["G722"])
+    assert stream(b.create_offer(a)).formats == ("8", "101")  # A has no telephone-event, but may hear of digits
+    c = engine.create_leg(codecs=["G729"])
     with pytest.raises(NoCommonCodec):
         c.create_offer(a)
+
+
+def test_an_offer_like_a_leg_that_we_cannot_decode_has_nothing_to_transcode(engine: FakeMediaEngine) -> None:
+    a, b = engine.create_leg(codecs=["G729"]), engine.create_leg(codecs=["PCMU", "G729"])
+    a.receive_offer(offer(formats="18 101"))
+    assert stream(b.create_offer(a)).formats == ("18", "101")
+    c = engine.create_leg()
+    with pytest.raises(NoCommonCodec):
+        c.create_offer(a)
+
+
+def test_an_offer_goes_on_with_what_can_be_transcoded_the_other_law_first(engine: FakeMediaEngine) -> None:
+    a, b = engine.create_leg(), engine.create_leg(codecs=["opus", "GSM", "G722", "PCMA"])
+    a.receive_offer(offer(formats="0 101"))
+    described = stream(b.create_offer(a))
+    assert described.formats == ("8", "96", "9", "101", "103")
+
+
+def test_an_answer_names_what_can_be_transcoded_only_if_there_is_nothing_else(engine: FakeMediaEngine) -> None:
+    a, b = engine.create_leg(), engine.create_leg()
+    a.receive_offer(offer(formats="96 9 101"))
+    b.create_offer(a)
+    b.receive_answer(offer(formats="8 0 101"))
+    assert stream(a.create_answer(b)).formats == ("96", "9", "101")
+    c, d = engine.create_leg(), engine.create_leg()
+    c.receive_offer(offer(formats="96 9 0 101"))
+    d.create_offer(c)
+    d.receive_answer(offer(formats="8 0 101"))
+    assert stream(c.create_answer(d)).formats == ("0", "101")
+
+
+def test_each_party_has_telephone_events_at_the_clock_of_its_codec(engine: FakeMediaEngine) -> None:
+    a, b = engine.create_leg(), engine.create_leg()
+    a.receive_offer(offer(formats="96 102", direction="sendrecv\r\na=rtpmap:102 telephone-event/48000"))
+    offered = stream(b.create_offer(a))
+    assert [str(each) for each in offered.rtpmaps.values() if each.encoding == "telephone-event"] == [
+        "102 telephone-event/48000",
+        "101 telephone-event/8000",
+    ]
+    b.receive_answer(offer(formats="8 101"))
+    assert stream(a.create_answer(b)).formats == ("96", "102")
 
 
 def test_an_answer_like_another_leg_has_what_that_one_agreed(engine: FakeMediaEngine) -> None:
@@ -422,7 +463,7 @@ def test_an_answer_like_another_leg_has_what_that_one_agreed(engine: FakeMediaEn
     b.create_offer(a)
     b.receive_answer(offer(formats="8 0", direction="sendrecv\r\na=ptime:40"))
     described = stream(a.create_answer(b))
-    assert described.formats == ("8", "0")
+    assert described.formats == ("8", "0", "101")  # B has no telephone-event, but may hear of digits
     assert described.ptime_ms == 40
     assert a.codecs == b.codecs
 
@@ -474,7 +515,7 @@ def test_late_offer_towards_one_that_was_dialled_first(engine: FakeMediaEngine) 
     b.create_offer()
     assert names(b.codecs)[0] == ("PCMU", 0)
     b.receive_answer(offer(formats="8 101"))
-    assert stream(a.create_offer(b)).formats == ("8", "101")
+    assert stream(a.create_offer(b)).formats == ("8", "0", "9", "96", "101", "103")
     a.receive_answer(offer(formats="8 101"))
     assert a.codecs == b.codecs
 
