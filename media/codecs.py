@@ -72,7 +72,7 @@ KNOWN: Final = {
         Codec("PCMA", 8_000, 1, 8),
         Codec("G722", G722_CLOCK_HZ, 1, 9),
         Codec("G729", 8_000, 1, 18),
-        Codec("opus", 48_000, 2, 96, "useinbandfec=1"),
+        Codec("opus", 48_000, 2, 96, "minptime=10;useinbandfec=1"),
     )
 }
 "Codecs that a policy may name, as we offer them by ourselves."

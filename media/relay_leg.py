@@ -346,7 +346,7 @@ class RelayLeg(PacketState):
         if route.target >= 0 and self._joined and route.clock_hz == route.target_clock_hz:
             self._relay(size, route.target | kind & MARKER, seq, timestamp)
         elif route.target >= 0 and self._peer is not None:
-            self._depart()
+            self._depart(unsent=1)
             fresh = timestamp != self._relayed_event
             self._relayed_event = timestamp
             payload_there = at_clock(payload, route.clock_hz, route.target_clock_hz)
@@ -439,8 +439,11 @@ class RelayLeg(PacketState):
         self._relayed_before = self._relayed
         return fresh
 
-    def _depart(self) -> None:
-        """Stop feeding the peer, leaving behind where its stream stands and what it was sent."""
+    def _depart(self, unsent: int = 0) -> None:
+        """Stop feeding the peer, leaving behind where its stream stands and what it was sent.
+
+        `unsent`: packets counted already that go another way.
+        """
         peer = self._peer
         if self._joined and peer is not None:
             peer._sent, peer._sent_octets = peer._sent_in_all
@@ -448,7 +451,7 @@ class RelayLeg(PacketState):
             self._route = self._plan.joining
             del self._forward
             stream = peer._out
-            stream.seq = (self._highest + self._shift_seq) & MASK16
+            stream.seq = (self._highest - unsent + self._shift_seq) & MASK16
             stream.anchor = self._transit - self._shift_ts
 
     def transmit(self, packet: memoryview | bytes) -> None:

@@ -104,7 +104,7 @@ class VoiceLeg(RelayLeg):
             if receiver is None:
                 return
         if self._joined:
-            self._depart()
+            self._depart(unsent=1)
         receiver.receive(payload_type, seq, timestamp, payload, _monotonic())
         if receiver.waiting and not self._ticking:
             self._ticking = True
