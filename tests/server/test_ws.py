@@ -190,7 +190,8 @@ async def test_f5_errors_have_a_code_and_the_request_id(house: House) -> None:
         assert await alice.refusal("join", session="1") == "UNKNOWN_SESSION"
         assert await alice.refusal("sing") == "UNKNOWN_COMMAND"
         assert await alice.refusal("chat", text="x") == "NOT_PARTICIPANT"
-        assert await alice.refusal("offer", sdp="v=0") == "NOT_SUPPORTED_YET"
+        await alice.result("join")
+        assert await alice.refusal("offer", sdp="v=0") == "MEDIA_REFUSED"
         await alice.ws.send_str("{")
         assert (await alice.frame())["code"] == "BAD_REQUEST"
 
@@ -294,9 +295,14 @@ FRAMES: dict[str, dict[str, Any]] = {
     "hold": {"on": True},
     "dtmf": {"digits": "1"},
     "hangup": {},
+    "mute": {"on": False},
+    "offer": {"sdp": "v=0"},
+    "answer": {"sdp": "v=0"},
+    "candidate": {"candidate": None},
+    "call": {"number": "600"},
     "end": {},
 }
-REFUSED = {"viewer": {"chat", "hold", "dtmf", "hangup", "end"}, "bob": {"end"}, "host": set[str]()}
+REFUSED = {"viewer": FRAMES.keys(), "bob": {"end"}, "host": set[str]()}
 
 
 @pytest.mark.parametrize("token", REFUSED)
