@@ -49,6 +49,9 @@ class Encoder(Protocol):
     def encode(self, pcm: bytes) -> bytes:
         """One packet."""
 
+    def expect_loss(self, percent: int) -> None:
+        """How much of it is lost on the way, as far as the codec can do something about it."""
+
 
 class WaveformDecoder:
     """A codec that knows nothing of loss, with concealment of ours."""
@@ -86,6 +89,9 @@ class G711Encoder:
     def encode(self, pcm: bytes) -> bytes:
         """An octet a sample."""
         return self._encode(pcm, 2)
+
+    def expect_loss(self, percent: int) -> None:
+        """It has nothing against loss."""
 
 
 def can_code(codec: Codec) -> bool:

@@ -40,6 +40,7 @@ class RtcpSession:
         "cname",
         "due_at",
         "remote_jitter",
+        "remote_fraction_lost",
         "remote_lost",
         "rtt_s",
         "ssrc",
@@ -53,6 +54,8 @@ class RtcpSession:
         "When the next report is due, None before the first is planned."
         self.rtt_s: float | None = None
         self.remote_lost = 0
+        self.remote_fraction_lost = 0.0
+        "Of our packets, since the report before, 0 to 1."
         self.remote_jitter = 0
         "In ticks of the stream's clock."
         self._last_sr = 0
@@ -108,6 +111,7 @@ class RtcpSession:
             for block in packet.blocks:
                 if block.ssrc == ssrc:
                     self.remote_lost = block.lost
+                    self.remote_fraction_lost = block.fraction_lost / 256
                     self.remote_jitter = block.jitter
                     if block.last_sr:
                         round_trip = (middle - block.last_sr - block.delay) & 0xFFFFFFFF

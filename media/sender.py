@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from .codecs import Codec
 from .coders import make_encoder
 
 
+LOSS_EVERY: Final = 50
+"Packets between two looks at the loss that the party reports."
+
+
 class PayloadSink(Protocol):
     """Who sends the payloads."""
+
+    @property
+    def loss_percent(self) -> int:
+        """How much of what was sent lately was lost, as the party reports it."""
 
     def say(self, codec: Codec, payload: bytes, ticks: int, now: float) -> None:
         """The next packet, which lasts so many ticks of the codec's clock."""
@@ -21,14 +29,15 @@ class PayloadSink(Protocol):
 class AudioSender:
     """One stream of one codec. A `receiver.SampleSink`."""
 
-    __slots__ = ("_codec", "_convert", "_encode", "_frame", "_pending", "_rate_hz", "_sink", "_ticks")
+    __slots__ = ("_codec", "_convert", "_encoder", "_frame", "_pending", "_rate_hz", "_sent", "_sink", "_ticks")
 
     def __init__(self, codec: Codec, rate_hz: int, ptime_ms: int, sink: PayloadSink) -> None:
         """`rate_hz` is that of the samples, 8,000 or 16,000; `ptime_ms` one of `coders.ptime_for`."""
         encoder = make_encoder(codec, rate_hz)
         self._codec = codec
         self._rate_hz = rate_hz
-        self._encode = encoder.encode
+        self._encoder = encoder
+        self._sent = 0
         self._convert = None
         if encoder.rate_hz != rate_hz:
             from .resample import make_resampler
@@ -62,4 +71,7 @@ class AudioSender:
     def _send(self, pcm: bytes, now: float) -> None:
         if self._convert is not None:
             pcm = self._convert(pcm)
-        self._sink.say(self._codec, self._encode(pcm), self._ticks, now)
+        self._sent += 1
+        if self._sent % LOSS_EVERY == 0:
+            self._encoder.expect_loss(self._sink.loss_percent)
+        self._sink.say(self._codec, self._encoder.encode(pcm), self._ticks, now)

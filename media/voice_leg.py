@@ -192,6 +192,11 @@ class VoiceLeg(RelayLeg):
         written = remote.media.first("maxptime") if remote is not None else None
         return int(written) if written is not None and written.isascii() and written.isdigit() else None
 
+    @property
+    def loss_percent(self) -> int:
+        """How much of what we sent lately was lost, as the remote party reports it."""
+        return round(100 * self._rtcp.remote_fraction_lost)
+
     def play(self, codec: Codec, frame: bytes, now: float) -> None:
         """Send the next 20 ms of a player."""
         self.say(codec, frame, codec.clock_hz // FRAMES_A_SECOND, now)

@@ -233,7 +233,8 @@ def test_junk_does_no_harm() -> None:
 class Line:
     """Remembers what is sent: when, and at which timestamp."""
 
-    def __init__(self) -> None:
+    def __init__(self, loss_percent: int = 0) -> None:
+        self.loss_percent = loss_percent
         self.sent: list[tuple[float, int, bytes]] = []
         self.timestamp = 0
 
@@ -270,6 +271,20 @@ def test_a_pause_fills_the_packet_that_was_begun() -> None:
     assert [len(payload) for *_, payload in line.sent] == [240]
     assert line.sent[0][2][160:] == b"\xff" * 80
     assert line.timestamp == 8 * (30 + 990)
+
+
+def test_fec_is_spent_on_a_party_that_reports_loss() -> None:
+    def heard(line: Line) -> int:
+        """The level of a lost packet that the next one tells."""
+        sender = AudioSender(OPUS, 8000, 20, line)
+        for number in range(100):
+            sender.write(tone(440, 160, 8000) if number == 80 else bytes(320), number / 50)
+        decoder = opus.OpusDecoder(8000)
+        for _, _, payload in line.sent[:80]:
+            decoder.decode(payload)
+        return audioop.rms(decoder.recover(line.sent[81][2], 160), 2)
+
+    assert heard(Line(loss_percent=20)) > 1000 > 10 * heard(Line())
 
 
 @pytest.mark.parametrize("drift", [200e-6, -200e-6])

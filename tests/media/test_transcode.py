@@ -227,7 +227,7 @@ async def test_digits_cross_between_clocks(
     engine: MediaEngine, party: Make, one: str, from_hz: int, other: str, to_hz: int
 ) -> None:
     a, b = Caller(party(0xA), one, events_hz=from_hz), Caller(party(0xB), other, events_hz=to_hz)
-    leg_a, leg_b = call(engine, a, b)
+    leg_a, _ = call(engine, a, b)
     told: list[tuple[str, int]] = []
     leg_a.on_dtmf = lambda leg, key, ms: told.append((key, ms))
     a.say()
@@ -311,7 +311,7 @@ async def test_a_party_that_is_muted_is_counted_and_not_heard(
     b.say()
     await a.hear(1)
     leg_a.mute(False)
-    packets = []
+    packets: list[Packet] = []
     while len(packets) < 20:
         a.say()
         packets.append(await b.party.receive())
