@@ -164,19 +164,17 @@ class VideoNegotiation:
         """Our section and its index; None if there is none.
 
         `like`: of the other leg; `repeat`: there is no other leg, offer what is agreed. `sections`: how many there are
-        without a new one; `taken`: payload types of audio.
+        without a new one; `taken`: payload types of audio. `direction` replaces that of the other party.
         """
         agreed = self.agreed
         self._offer = self._last_offer = None
         if agreed is None and (like is None or repeat):
             return None
         if like is not None and not repeat:
-            formats, wanted = self._numbered(like.formats, taken), DIRECTIONS.index(like.direction)
+            formats, wanted = self._numbered(like.formats, taken), DIRECTIONS.index(direction or like.direction)
         else:
             assert agreed is not None
-            formats, wanted = agreed.receives, SEND | RECEIVE if repeat else 0
-        if direction is not None:
-            wanted &= DIRECTIONS.index(direction)
+            formats, wanted = agreed.receives, DIRECTIONS.index(direction or "sendrecv") if repeat else 0
         if agreed is not None:
             index, mid = agreed.index, agreed.mid
         else:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from fractions import Fraction
 
 import numpy as np
 import pytest
-from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc import MediaStreamTrack, RTCConfiguration, RTCIceTransport, RTCPeerConnection, RTCSessionDescription
+from aiortc.mediastreams import MediaStreamError
 from aiortc.rtcrtpsender import RTCRtpSender
 from av import VideoFrame
 
@@ -48,6 +49,7 @@ class Page:
         self.peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self.frames = 0
         self._tasks: list[asyncio.Task[None]] = []
+        self._ways: set[RTCIceTransport] = set()
         self.peer.on("track", self._on_track)
         self.peer.addTrack(Tone())
         if camera:
@@ -59,14 +61,18 @@ class Page:
         self._tasks.append(asyncio.get_running_loop().create_task(self._watch(track)))
 
     async def _watch(self, track: MediaStreamTrack) -> None:
-        while True:
-            frame = await track.recv()
+        while track.readyState == "live":
+            try:
+                frame = await track.recv()
+            except MediaStreamError:
+                return
             if isinstance(frame, VideoFrame):
                 assert (frame.width, frame.height) == SIZE
                 self.frames += 1
 
     async def offer(self) -> str:
         await self.peer.setLocalDescription(await self.peer.createOffer())
+        self._ways |= {each.sender.transport.transport for each in self.peer.getTransceivers()}
         return str(self.peer.localDescription.sdp)
 
     async def answer(self, offer: str) -> str:
@@ -86,6 +92,8 @@ class Page:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.peer.close()
+        for way in self._ways:  # aiortc forgets those that were not bundled in the end
+            await way.stop()
 
 
 def new_leg(engine: MediaEngine, *, video: bool = True) -> WebRtcLeg:
@@ -124,3 +132,130 @@ async def test_4_two_browsers_see_each_other(engine: MediaEngine, codec: str) ->
             assert directions(leg.local_sdp) == [("audio", True, "sendrecv"), ("video", True, "sendrecv")]
             assert leg.stats.packets_refused == 0
         await until(lambda: one.stats.packets_received > 10)
+
+
+async def test_4_a_keyframe_request_passes(engine: MediaEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    caller, callee = Page(), Page()
+    async with called(engine, caller, callee) as (_, other):
+        await asyncio.gather(caller.sees(), callee.sees())
+        asked: list[object] = []
+        monkeypatch.setattr(caller.peer.getSenders()[1], "_send_keyframe", lambda: asked.append(None))
+        assert other._video is not None
+        await callee.peer.getReceivers()[1]._send_rtcp_pli(other._video.ssrc)
+        await until(lambda: asked)
+
+
+async def test_4_video_is_refused_where_nobody_can_show_it(engine: MediaEngine) -> None:
+    page, phone, plain = Page(), engine.create_leg(codecs=["PCMU"]), new_leg(engine, video=False)
+    offer = await page.offer()
+    for like in (None, phone, plain):
+        leg = new_leg(engine)
+        leg.receive_offer(offer)
+        assert "m=video" in offer
+        if like is not None:
+            assert "m=video" not in like.create_offer(leg)
+        sdp = leg.create_answer(like)
+        assert directions(sdp) == [("audio", True, "sendrecv"), ("video", False, "inactive")]
+        assert "a=group:BUNDLE 0\r\n" in sdp
+        assert leg.video is None
+        leg.close()
+    plain.rollback()
+    plain.receive_offer(offer)
+    assert plain.video is None
+    await page.close()
+
+
+async def test_4_video_is_added_held_and_removed(engine: MediaEngine) -> None:
+    caller, callee = Page(camera=False), Page(camera=False)
+    async with called(engine, caller, callee) as (one, other):
+        assert directions(other.local_sdp) == [("audio", True, "sendrecv")]
+        for page in (caller, callee):
+            page.peer.addTrack(Camera())
+        one.receive_offer(await caller.offer())
+        other.receive_answer(await callee.answer(other.create_offer(one)))
+        await caller.answered(one.create_answer(other))
+        await asyncio.gather(caller.sees(), callee.sees())
+
+        for direction, seen in (("sendonly", False), ("sendrecv", True)):
+            for page, leg, like in ((caller, one, other), (callee, other, one)):
+                offer = leg.create_offer(like, direction)
+                assert directions(offer)[1] == ("video", True, direction)
+                leg.receive_answer(await page.answer(offer))
+            assert all(leg._video is not None and bool(leg._video._peer) == seen for leg in (one, other))
+        await asyncio.gather(caller.sees(), callee.sees())
+
+        gone = without_video(await caller.offer())
+        one.receive_offer(gone)
+        assert one.video is None
+        offer = other.create_offer(one)
+        assert directions(offer) == [("audio", True, "sendrecv"), ("video", True, "inactive")]
+        other.receive_answer(await callee.answer(offer))
+        answer = one.create_answer(other)
+        assert directions(answer) == [("audio", True, "sendrecv"), ("video", False, "inactive")]
+        await until(lambda: one._video is not None and one._video._peer is None)
+
+        again = caller.peer.localDescription.sdp
+        one.receive_offer(again)
+        other.receive_answer(await callee.answer(other.create_offer(one)))
+        await caller.answered(one.create_answer(other))
+        await asyncio.gather(caller.sees(), callee.sees())
+        assert len(directions(other.local_sdp)) == 2
+
+
+def without_video(sdp: str) -> str:
+    """A browser's offer after its video was stopped: the m= line stays, with port 0."""
+    head, _, video = sdp.partition("m=video ")
+    first, _, rest = video.partition("\r\n")
+    stopped = "m=video 0 " + first.partition(" ")[2] + "\r\n" + rest
+    return head.replace("a=group:BUNDLE 0 1", "a=group:BUNDLE 0") + stopped.replace("a=sendrecv", "a=inactive")
+
+
+async def test_4_payload_types_of_audio_and_video_stay_apart(engine: MediaEngine) -> None:
+    page, leg, other = Page(), new_leg(engine), engine.create_leg(webrtc=True, codecs=["PCMU", "opus"])
+    offer = (await page.offer()).replace("97", "96").replace("opus", "other")
+    leg.receive_offer(offer)
+    description = parse(other.create_offer(leg))
+    numbers = [number for media in description.media for number in media.formats]
+    assert len(set(numbers)) == len(numbers)
+    leg.close()
+    other.close()
+    await page.close()
+
+
+@pytest.mark.parametrize(
+    ("change", "accepted"),
+    [
+        (lambda sdp: sdp, True),
+        (lambda sdp: sdp.replace("a=group:BUNDLE 0 1", "a=group:BUNDLE 0"), False),
+        (lambda sdp: sdp.replace("a=mid:1\r\n", ""), False),
+        (lambda sdp: sdp.replace("VP8/90000", "VP9/90000"), False),
+        (lambda sdp: sdp.replace("m=video 9", "m=video 0"), False),
+    ],
+)
+async def test_4_what_can_be_relayed(engine: MediaEngine, change: Callable[[str], str], accepted: bool) -> None:
+    page, leg = Page(), new_leg(engine)
+    offer = await page.offer()
+    head, _, video = offer.partition("m=video ")
+    port = video.partition(" ")[0]
+    leg.receive_offer(change(head + "m=video 9" + video.removeprefix(port)))
+    assert (leg.video is not None) == accepted
+    leg.close()
+    await page.close()
+
+
+async def test_4_h264_profiles_must_match(engine: MediaEngine) -> None:
+    page, leg = Page("H264"), new_leg(engine)
+    leg.receive_offer(await page.offer())
+    other = new_leg(engine)
+    offer = other.create_offer(leg)
+    assert "packetization-mode=1" in offer
+    callee = Page("H264")
+    answer = await callee.answer(offer)
+    other.receive_answer(answer.replace("packetization-mode=1", "packetization-mode=0"))
+    assert other.video is None
+    assert directions(leg.create_answer(other))[1] == ("video", False, "inactive")
+    again = other.create_offer(leg)
+    assert len(directions(again)) == 2, "an m= line never vanishes"
+    for each in (leg, other):
+        each.close()
+    await asyncio.gather(page.close(), callee.close())
