@@ -8,7 +8,7 @@ import shutil
 import sys
 from collections.abc import Callable
 
-from . import machine, rtp
+from . import machine, rtp, webrtc
 from .devices import Device, RingwayAnchored, RingwayBypass, Sippy, install_sippy
 from .machine import Cores
 from .measures import (
@@ -53,22 +53,25 @@ MEASURES: dict[str, Measure] = {
 }
 
 
-RTP = "rtp"
+RTP, WEBRTC = "rtp", "webrtc"
 
 
 def main() -> int:
     arguments = read_arguments()
-    if shutil.which("sipp") is None:
+    measures_calls = any(name in MEASURES for name in arguments.only)
+    if measures_calls and shutil.which("sipp") is None:
         print("bench: needs sipp (Debian: apt-get install sip-tester)", file=sys.stderr)
         return 2
     if not os.environ.get(INSIDE):
-        if "sippy" in arguments.devices:
+        if measures_calls and "sippy" in arguments.devices:
             install_sippy()
         os.environ[INSIDE] = "1"
         status = machine.run_in_namespace([sys.executable, "-m", "bench", *sys.argv[1:]])
         if status is not None:
             return status
         print("bench: no private network (needs root and iproute2); using this machine's loopback", file=sys.stderr)
+    elif WEBRTC in arguments.only:
+        webrtc.add_address()
     machine.raise_file_limit()
     effort = QUICK if arguments.quick else Effort()
     cores = Cores.of_this_machine()
@@ -84,6 +87,10 @@ def main() -> int:
             table = rtp.run(cores, [100, 500] if arguments.quick else [100, 500, 800], effort.seconds, effort.repeats)
             print(f"\n{table.markdown()}")
             missed += report(table, RTP_TARGETS)
+    if WEBRTC in arguments.only:
+        table = webrtc.measure(cores, webrtc.QUICK if arguments.quick else webrtc.Effort())
+        print(f"\n{table.markdown()}")
+        missed += report(table, webrtc.TARGETS)
     return 1 if missed and arguments.check else 0
 
 
@@ -91,7 +98,7 @@ def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench", description="Measure Ringway beside Sippy B2BUA.")
     parser.add_argument("--quick", action="store_true", help="one short repeat of each figure")
     parser.add_argument("--devices", nargs="+", choices=list(DEVICES), default=list(DEVICES))
-    parser.add_argument("--only", nargs="+", choices=[*MEASURES, RTP], default=[*MEASURES, RTP])
+    parser.add_argument("--only", nargs="+", choices=[*MEASURES, RTP, WEBRTC], default=[*MEASURES, RTP, WEBRTC])
     parser.add_argument("--check", action="store_true", help="end with status 1 if a target is missed")
     return parser.parse_args()
 
