@@ -22,6 +22,16 @@ pytestmark = pytest.mark.interop
 MOS_OF = (
     "async (cases) => { const {mos} = await import('/phone/quality.js'); return cases.map((each) => mos(...each)); }"
 )
+OPUS_ALONE = """
+const createOffer = RTCPeerConnection.prototype.createOffer;
+RTCPeerConnection.prototype.createOffer = function (...options) {
+  const codecs = RTCRtpReceiver.getCapabilities("audio").codecs.filter(
+      ({mimeType}) => /opus|telephone-event/i.test(mimeType));
+  for (const transceiver of this.getTransceivers()) transceiver.setCodecPreferences(codecs);
+  return createOffer.apply(this, options);
+};
+"""
+"Other browsers have G.711 too, by RFC 7874; some clients do not."
 CARRIER = ("127.0.0.1", 5170)  # baresip sends RTP from there whatever address it is given
 CARRIER_NUMBER = "0301234"
 AT_ONCE = 3  # browsers' tabs with sound, on a machine of two cores
@@ -170,6 +180,28 @@ async def _hears_digit(page: PhonePage, phone: Baresip) -> None:
 
 def _holds(frame: list[tuple[float, float]], tone_hz: float) -> bool:
     return any(abs(hz - tone_hz) < TOLERANCE_HZ for hz, _ in frame)
+
+
+@scenes.add
+async def with_opus_alone_it_calls_a_phone_with_g711_alone(studio: Studio) -> None:
+    """Transcoded: tones in both recordings, digits both ways."""
+    async with studio.stage.cast() as cast, studio.phone() as page:
+        (phone,) = await cast.phones(1, auto_answer=True)
+        await page.page.add_init_script(OPUS_ALONE)
+        await page.page.reload()
+        await page.ready(page.number)
+        await page.dial(phone.settings.user)
+        await page.talks()
+        talk = await phone.talk_begins()
+        await page.hears(phone.settings.tone_hz)
+        await page.press("Keypad")
+        await page.press("3")
+        await phone.event("CALL_DTMF_START", "3")
+        await _hears_digit(page, phone)
+        await page.press("Hang up")
+        await phone.talk_ends(talk)
+        heard = await phone.heard_in_parts(TONE_HZ)
+        assert sum(part.tone_s for part in heard) > 3.0, heard
 
 
 @scenes.add
