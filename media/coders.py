@@ -160,8 +160,12 @@ def _bitrate(written: str, rate_hz: int) -> int:
 
 def is_loaded(codecs: Iterable[Codec]) -> bool:
     """True if these can be coded and brought to one rate without importing anything large."""
-    rates = {rate_of(codec) for codec in codecs}
-    return WIDE_HZ not in rates or all(name in sys.modules for name in _LARGE)
+    return WIDE_HZ not in {rate_of(codec) for codec in codecs} or loaded()
+
+
+def loaded() -> bool:
+    """True if there is nothing left to import."""
+    return all(name in sys.modules for name in _LARGE)
 
 
 def load() -> None:
@@ -170,4 +174,4 @@ def load() -> None:
         import_module(name)
 
 
-_LARGE: Final = (f"{__package__}.g722", f"{__package__}.resample")
+_LARGE: Final = tuple(f"{__package__}.{name}" for name in ("g722", "mixing", "resample"))

@@ -14,6 +14,7 @@ from . import coders
 from .codecs import KNOWN, Codec, policy_of
 from .errors import MediaError
 from .leg import Attachment, MediaLeg, Mix
+from .mixer import Mixer
 from .negotiation import Negotiation, Remote
 from .player import Frames, comfort_frames, prompt_frames, ringback_frames, tone_frames
 from .poller import make_poller
@@ -113,8 +114,8 @@ class MediaEngine:
         return Bridge(self, first, second)
 
     def mix(self, legs: Sequence[MediaLeg]) -> Mix:
-        """Let these legs hear each other."""
-        raise MediaError("mixing is not supported")
+        """Let these legs hear each other, as far as their directions allow."""
+        return Mixer(self, legs)
 
     def echo(self, leg: MediaLeg, prompt: bool = True) -> Attachment:
         """Send back what is received, after a short spoken prompt if wanted."""

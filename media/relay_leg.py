@@ -390,11 +390,11 @@ class RelayLeg(PacketState):
         agreement = self._agreement
         if agreement is None:
             return
-        peer = self._peer
+        peer, receiving = self._peer, bool(agreement.direction & RECEIVE)
         sent: tuple[Codec, ...] = ()
-        if peer is not None and agreement.direction & RECEIVE and peer._writer is None:
+        if peer is not None and receiving and peer._writer is None:
             sent = tuple(codec for codec in peer.sends if codec.is_event or not self._muted)
-        self._plan = plan_for(agreement.receives, sent, self._tapped)
+        self._plan = plan_for(agreement.receives, sent, receiving and self._tapped)
         self._route = self._plan.joining
 
     @property

@@ -7,7 +7,6 @@ from typing import Final, Protocol
 from .codecs import Codec
 from .coders import make_encoder
 
-
 LOSS_EVERY: Final = 50
 "Packets between two looks at the loss that the party reports."
 

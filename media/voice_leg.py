@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from .codecs import KNOWN, Codec
-from .coders import can_code, is_loaded
+from .coders import can_code, is_loaded, loaded
 from .dtmf import EventWriter
 from .errors import MediaError
 from .leg import Attachment, LegStats
@@ -117,6 +117,9 @@ class VoiceLeg(RelayLeg):
             return None
         received = agreement.receives
         if self._tap is not None:
+            if not loaded():
+                self._voice_host.load_coders()
+                return None
             sink, rate_hz = self._tap
             return AudioReceiver(received, rate_hz, sink)
         codec = target_of(peer.sends) if peer is not None else None
