@@ -335,17 +335,28 @@ def dial_plan(config: Config, trunk_state: Callable[[str], str | None]) -> DialP
     )
 
 
+class Preload:
+    """Has what browsers need imported once, off the loop: as the first one connects, before anybody calls."""
+
+    def __init__(self) -> None:
+        self._done: asyncio.Future[None] | None = None
+
+    def __call__(self) -> None:
+        """A browser is here."""
+        if self._done is None:
+            self._done = asyncio.get_running_loop().run_in_executor(None, MediaEngine.preload)
+
+
 class SipDoor:
     """The SIP endpoint, as the HTTP side hands it the WebSockets that it accepts (api.sip_ws.SipDoor)."""
 
-    def __init__(self, endpoint: SipEndpoint) -> None:
+    def __init__(self, endpoint: SipEndpoint, preload: Callable[[], None]) -> None:
         self._endpoint = endpoint
-        self._preload: asyncio.Future[None] | None = None
+        self._preload = preload
 
     def connect(self, **ends: Any) -> WebSocketFlow:
-        """A new connection. The first one has what browsers need imported, before anybody calls."""
-        if self._preload is None:
-            self._preload = asyncio.get_running_loop().run_in_executor(None, MediaEngine.preload)
+        """A new connection."""
+        self._preload()
         return WebSocketFlow(**ends)
 
     def receive(self, data: bytes, flow: WebSocketFlow) -> None:
@@ -378,6 +389,7 @@ def services_of(config: Config, parts: Parts, store: Store) -> Services:
         clock=asyncio.get_running_loop().time,
         counts=lambda: {**parts.registry.counts(), **writer.counts(), "tasks": len(asyncio.all_tasks())},
         authenticator=authenticator(config.auth, tokens, tenant=tenant_of(config)),
+        preload=Preload(),
         at_start=[retention.start],
         at_stop=[retention.close],
     )
@@ -451,7 +463,10 @@ class Server:
             store = self._store = await Store.open(self.config.database)
             services = self._services = services_of(self.config, parts, store)
             sockets = Sockets(origins=self.config.server.websocket_origins)
-            dialects = [*dialects_of(services), SipWebSocketApi(SipDoor(parts.endpoint), sockets).dialect()]
+            dialects = [
+                *dialects_of(services),
+                SipWebSocketApi(SipDoor(parts.endpoint, services.preload), sockets).dialect(),
+            ]
             for begin in services.before_restore:
                 await begin()
             await store.restore(parts.registry)

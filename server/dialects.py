@@ -14,6 +14,7 @@ from .api.app_sessions import AppSessionsApi
 from .api.callsession import CallSessionApi
 from .api.channels import ChannelsApi
 from .api.debug import DebugApi
+from .api.ice_servers import IceServersApi
 from .api.invitations import InvitationsApi
 from .api.openapi import Dialect
 from .api.pbx import PbxApi
@@ -56,6 +57,8 @@ class Services:
     outbox: Outbox = field(init=False)
     inviting: Inviting = field(init=False)
     outward: Outward = field(init=False)
+    preload: Callable[[], None] = lambda: None
+    "To be called when a browser connects: what its media needs takes a second to import."
     authenticator: Authenticator | None = None
     "Finds out whose a token is; None: by `tokens` alone."
     before_restore: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
@@ -94,6 +97,7 @@ def dialects_of(services: Services) -> list[Dialect]:
         *_outward(services, artefacts),
         PhonePage(demo_of(services.config)).dialect(),
         _channel(services),
+        IceServersApi(services.config.webrtc, clock=time).dialect(),
         DebugApi(services.counts).dialect(),
     ]
     services.at_start.append(services.outbox.start)
@@ -110,6 +114,7 @@ def _channel(services: Services) -> Dialect:
         services.writer,
         Sockets(origins=server.websocket_origins),
         tenant=f"{server.account}/{server.app}",
+        preload=services.preload,
     )
     services.at_stop.append(api.close)
     return api.dialect()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -53,12 +53,14 @@ class WebSocketApi:
         sockets: Sockets,
         *,
         tenant: str,
+        preload: Callable[[], None] = lambda: None,
         limits: ChannelLimits | None = None,
     ) -> None:
-        """`tenant`: the one that runs the server."""
+        """`tenant`: the one that runs the server. `preload` is called as a browser connects."""
         authority = TokenAuthority(authenticator, tenant)
         self.desk = ChannelDesk(registry, authority, StoredEvents(database, writer), limits or ChannelLimits())
         self._sockets = sockets
+        self._preload = preload
         self._timer: asyncio.TimerHandle | None = None
         self._described: str | None = None
 
@@ -95,6 +97,7 @@ class WebSocketApi:
         if wanted and SUBPROTOCOL not in wanted:
             raise ApiError(400, "BAD_REQUEST", f"the sub-protocol is {SUBPROTOCOL}")
         socket = await self._sockets.accept(request, [SUBPROTOCOL] if wanted else [])
+        self._preload()
         line = _Line(self, socket, _token(request, wanted))
         try:
             await line.serve()
