@@ -92,6 +92,8 @@ PERMISSIONS: Mapping[str, Permission] = {
     # The pages behind an invitation's link: the unguessable link is the credential.
     "join.page": Permission("open"),
     "join.answer": Permission("open"),
+    # STUN and TURN servers, with credentials for whoever has a token.
+    "ice-servers": Permission("user"),
     # The softphone's files: whoever uses them logs in by SIP.
     "phone.page": Permission("open"),
     # D: /api/sessions.

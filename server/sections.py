@@ -69,6 +69,13 @@ def _region(text: str) -> str:
     return text
 
 
+def _ice_url(text: str) -> str:
+    host = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(:[0-9]{1,5})?"
+    if re.fullmatch(rf"stuns?:{host}|turns?:{host}(\?transport=(udp|tcp))?", text) is None:
+        raise ValueError('give a URL as in "stun:stun.example.com" or "turn:turn.example.com:3478?transport=udp"')
+    return text
+
+
 def _sender(text: str) -> str:
     if text and "@" not in parseaddr(text)[1]:
         raise ValueError('give an address, or "Name <address>"')
@@ -103,6 +110,7 @@ Claim = Annotated[str, Field(max_length=64), Printable]
 SAFE_URL = re.compile(r"https://|http://(localhost|127\.0\.0\.1|\[::1\])[:/]")
 Secret = Annotated[SecretStr, Field(min_length=1, max_length=256)]
 Url = Annotated[str, Field(max_length=512), Printable, AfterValidator(_http)]
+IceUrl = Annotated[str, Field(max_length=300), AfterValidator(_ice_url)]
 Sender = Annotated[str, Field(max_length=320), Printable, AfterValidator(_sender)]
 Codec = Literal["PCMU", "PCMA", "G722", "opus"]
 MediaMode = Literal["anchor", "bypass"]
@@ -200,6 +208,33 @@ class Media(Section):
         """First and last port."""
         first, _, last = self.ports.partition("-")
         return int(first), int(last)
+
+
+class IceServer(Section):
+    """A STUN or TURN server that browsers are told of (RFC 7064, RFC 7065)."""
+
+    urls: Annotated[list[IceUrl], Field(min_length=1, max_length=8)]
+    username: Line | None = None
+    credential: Secret | None = None
+    secret: Secret | None = None
+    "Shared with a TURN server, which then takes credentials of ours that expire (coturn: `static-auth-secret`)."
+
+    @model_validator(mode="after")
+    def _complete(self) -> IceServer:
+        fixed = self.username is not None and self.credential is not None
+        if (self.username is None) != (self.credential is None) or (fixed and self.secret is not None):
+            raise ValueError("give username and credential, or secret alone")
+        if not fixed and self.secret is None and any(url.startswith("turn") for url in self.urls):
+            raise ValueError("a TURN server needs username and credential, or secret")
+        return self
+
+
+class WebRtc(Section):
+    """What browsers need to reach us from where UDP does not come through. No server is asked by default."""
+
+    ice_servers: Annotated[list[IceServer], Field(max_length=8)] = []
+    credential_lifetime_s: Annotated[int, Field(ge=60, le=604_800)] = 43_200
+    "Of credentials made from `secret`; a call that goes through the TURN server ends with them."
 
 
 class Limits(Section):
@@ -476,6 +511,7 @@ class Config(Section):
     retention: Retention = Retention()
     sip: Sip = Sip()
     media: Media = Media()
+    webrtc: WebRtc = WebRtc()
     limits: Limits = Limits()
     services: dict[Number, Literal["echo", "tone"]] = SERVICES
     extensions: list[Extension] = []

@@ -8,7 +8,19 @@
 Each dialect is an attribute of Ringway, and a module with its models. See docs/client.md.
 """
 
-from . import admin, app_sessions, callsession, channels, events, health, invitations, pbx, realtimekit, webhooks
+from . import (
+    admin,
+    app_sessions,
+    callsession,
+    channels,
+    events,
+    health,
+    ice_servers,
+    invitations,
+    pbx,
+    realtimekit,
+    webhooks,
+)
 from .client import Ringway
 from .errors import (
     BadRequest,
@@ -43,6 +55,7 @@ __all__ = [
     "channels",
     "events",
     "health",
+    "ice_servers",
     "invitations",
     "pbx",
     "realtimekit",

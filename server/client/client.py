@@ -13,6 +13,7 @@ from .callsession import CallSessionApi
 from .channels import ChannelsApi
 from .events import Event, EventsApi
 from .health import HealthApi
+from .ice_servers import IceServersApi
 from .invitations import InvitationsApi
 from .listening import listen
 from .pbx import PbxApi
@@ -89,3 +90,4 @@ class Ringway:
         self.events = EventsApi(transport)
         self.webhooks = WebhooksApi(transport)
         self.health = HealthApi(transport)
+        self.ice = IceServersApi(transport)

@@ -39,6 +39,7 @@ MODULES = {
     "Events": ("events", "EventsApi"),
     "Webhooks": ("webhooks", "WebhooksApi"),
     "Health": ("health", "HealthApi"),
+    "ICE servers": ("ice_servers", "IceServersApi"),
 }
 "Dialect -> its module and class. Those that are not here are pages for people, and channels of another protocol."
 BY_HAND = {"GET /events": "Ringway.listen"}
