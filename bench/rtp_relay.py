@@ -11,11 +11,13 @@ import gc
 import signal
 import socket
 import sys
+from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import cast
 
 import uvloop
 
-from media import MediaConfig, MediaEngine
+from media import MediaConfig, MediaEngine, coders
 
 A_PORTS, B_PORTS = 50_000, 55_000
 RELAY_PORTS = (10_000, 29_999)
@@ -58,28 +60,37 @@ async def bare(calls: int) -> None:
         print(A_PORTS + number, a_port, B_PORTS + number, b_port)
 
 
-async def ringway(calls: int) -> None:
-    """Two legs a call, offered and answered as in a real one."""
+async def ringway(calls: int, formats: tuple[str, str] = ("0", "0")) -> None:
+    """Two legs a call, offered and answered as in a real one; where the formats differ they are transcoded."""
+    if formats[0] != formats[1]:
+        coders.load()
     engine = MediaEngine(MediaConfig(port_range=RELAY_PORTS))
     for number in range(calls):
         a, b = engine.create_leg(), engine.create_leg()
-        a.receive_offer(description(A_PORTS + number))
+        a.receive_offer(description(A_PORTS + number, formats[0]))
         b.create_offer(a)
-        b.receive_answer(description(B_PORTS + number))
+        b.receive_answer(description(B_PORTS + number, formats[1]))
         a.create_answer(b)
         engine.bridge(a, b)
         print(A_PORTS + number, a.stats.local[1], B_PORTS + number, b.stats.local[1])
 
 
-def description(port: int) -> str:
-    """What a phone with PCMU and telephone-event says."""
+def description(port: int, codec: str) -> str:
+    """What a phone with one codec and telephone-event says."""
     return (
         "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
-        f"m=audio {port} RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\n"
+        f"m=audio {port} RTP/AVP {codec} 101\r\na=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\n"
+        "a=rtpmap:96 opus/48000/2\r\na=fmtp:96 useinbandfec=1\r\n"
     )
 
 
-KINDS = {"bare": bare, "ringway": ringway}
+KINDS: dict[str, Callable[[int], Coroutine[None, None, None]]] = {
+    "bare": bare,
+    "ringway": ringway,
+    "opus-pcmu": partial(ringway, formats=("96", "0")),
+    "g722-pcmu": partial(ringway, formats=("9", "0")),
+    "g722-opus": partial(ringway, formats=("9", "96")),
+}
 
 
 async def main() -> None:
