@@ -24,8 +24,8 @@ from .rtp_leg import RtpLeg
 from .voice_leg import VoiceLeg
 
 DEFAULT_CODECS = ("PCMU", "PCMA", "G722", "opus")
-PLAYER_CODECS = ("PCMU", "PCMA")
-"What a leg must be limited to if it is to hear tones and prompts."
+PLAYER_CODECS = ("PCMU", "PCMA", "G722", "opus")
+"What a leg must be limited to if it is to hear tones and prompts: codecs that we can encode."
 
 PCMU = KNOWN["pcmu"]
 TICK_S = 0.02
