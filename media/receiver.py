@@ -43,12 +43,13 @@ class AudioReceiver:
         "_codecs",
         "_convert",
         "_decoder",
-        "_fill",
         "_filled",
         "_frame",
         "_heard_at",
         "_jitter",
         "_next_ts",
+        "_noise_dbov",
+        "_pausing",
         "_rate_hz",
         "_sink",
         "refused",
@@ -68,8 +69,10 @@ class AudioReceiver:
         self._frame = 0
         "Samples of the last packet, at the decoder's rate."
         self._heard_at = 0.0
-        self._fill: Callable[[int], bytes] | None = None
-        "Makes samples of the decoder's rate while the party pauses (DTX)."
+        self._pausing = False
+        "The party said that it is silent (DTX): what it would sound like is filled in."
+        self._noise_dbov: float | None = None
+        "How; None as the decoder has it."
         self._anchor = (0.0, 0)
         "When the pause began: instant and timestamp."
         self._filled = 0
@@ -79,7 +82,7 @@ class AudioReceiver:
     @property
     def waiting(self) -> bool:
         """True while `handle_tick` is needed, about every 20 ms."""
-        return self._fill is not None or self._jitter.deadline is not None
+        return self._pausing or self._jitter.deadline is not None
 
     def receive(self, payload_type: int, seq: int, timestamp: int, payload: bytes, now: float) -> None:
         """A packet of the stream; one of a payload type that is no audio only says that it is not missing."""
@@ -90,13 +93,13 @@ class AudioReceiver:
         """Go on without what did not come; fill a pause with noise."""
         if self._jitter.deadline is not None:
             self._drain(now)
-        if self._fill is not None:
-            self._fill_up(self._fill, now)
+        if self._pausing:
+            self._fill_up(now)
 
     def _drain(self, now: float) -> None:
         while (packet := self._jitter.pop(now)) is not None:
             if packet.restart:
-                self._next_ts = self._fill = None
+                self._next_ts, self._pausing = None, False
             codec = self._codecs.get(packet.payload_type)
             if codec is not None:
                 self._take(codec, packet, now)
@@ -116,9 +119,9 @@ class AudioReceiver:
             pcm = decoder.conceal(self._frame)
         self._frame = len(pcm) // 2
         self._next_ts = (packet.timestamp + self._ticks(self._frame)) & MASK32
-        self._fill = None
+        self._pausing = False
         if codec.key == OPUS and len(packet.payload) <= opus.DTX_SIZE:
-            self._begin_pause(decoder.conceal, self._next_ts, now)
+            self._begin_pause(None, self._next_ts, now)
         self._write(pcm[2 * cut :] if cut else pcm, now)
 
     def _change(self, codec: Codec) -> None:
@@ -149,7 +152,7 @@ class AudioReceiver:
         samples = gap * self._decoder.rate_hz // codec.clock_hz
         if packet.missing:
             samples -= self._conceal(packet, samples, now)
-        elif self._fill is not None and samples <= MAX_FILL_MS * self._decoder.rate_hz // 1000:
+        elif self._pausing and samples <= MAX_FILL_MS * self._decoder.rate_hz // 1000:
             pcm = self._fill(samples)[: 2 * samples]
             self._write(pcm, now)
             samples -= len(pcm) // 2
@@ -188,33 +191,39 @@ class AudioReceiver:
                 return
             self._change(codec)
         dbov = comfort.level_of(packet.payload)
-        begun = self._fill is not None
-
-        def fill(samples: int) -> bytes:
-            self._filled += samples
-            return comfort.noise(samples, dbov, self._filled - samples)
-
         self._heard_at = now
-        if begun:
-            self._fill = fill
+        if self._pausing:
+            self._noise_dbov = dbov
         else:
             self._next_ts = packet.timestamp if codec.clock_hz == 8_000 else self._next_ts or 0
-            self._begin_pause(fill, self._next_ts, now)
+            self._begin_pause(dbov, self._next_ts, now)
 
-    def _begin_pause(self, fill: Callable[[int], bytes], timestamp: int, now: float) -> None:
-        self._fill = fill
+    def _begin_pause(self, dbov: float | None, timestamp: int, now: float) -> None:
+        self._pausing = True
+        self._noise_dbov = dbov
         self._anchor = (now, timestamp)
 
-    def _fill_up(self, fill: Callable[[int], bytes], now: float) -> None:
+    def _fill(self, samples: int) -> bytes:
+        """Samples of the decoder's rate for a pause."""
+        if self._noise_dbov is None:
+            return self._decoder.conceal(samples)
+        self._filled += samples
+        return comfort.noise(samples, self._noise_dbov, self._filled - samples)
+
+    def _fill_up(self, now: float) -> None:
         codec = self._codec
         assert codec is not None
         assert self._next_ts is not None
         begun_at, timestamp = self._anchor
         passed = int((now - begun_at - FILL_MARGIN_S) * codec.clock_hz) - ((self._next_ts - timestamp) & MASK32)
         step = FILL_MS * codec.clock_hz // 1000
-        steps = max(0, min(passed // step, MAX_FILL_MS // FILL_MS))
+        steps = max(0, passed // step)
+        if (stopped := steps - MAX_FILL_MS // FILL_MS) > 0:
+            self._next_ts = (self._next_ts + stopped * step) & MASK32
+            self._sink.skip(stopped * FILL_MS * self._rate_hz // 1000, now)
+            steps -= stopped
         for _ in range(steps):
-            pcm = fill(FILL_MS * self._decoder.rate_hz // 1000)
+            pcm = self._fill(FILL_MS * self._decoder.rate_hz // 1000)
             self._next_ts = (self._next_ts + step) & MASK32
             self._heard_at = now
             self._write(pcm, now)

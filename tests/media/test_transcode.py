@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import audioop
+import gc
 import random
 import sys
 from collections.abc import Callable
@@ -15,7 +16,10 @@ from media import MediaEngine, MediaError, coders
 from media.codecs import KNOWN, Codec
 from media.coders import make_decoder, make_encoder
 from media.dtmf import END, PAYLOAD
+from media.mixer import Mixer
 from media.player import prompt_frames
+from media.receiver import AudioReceiver
+from media.sender import AudioSender
 from media.voice_leg import VoiceLeg
 
 from .party import Packet, Party, until
@@ -337,6 +341,38 @@ async def test_comfort_noise_of_a_phone_is_filled_in(engine: MediaEngine, party:
     while (await b.party.receive()).payload != make_encoder(a.codec, 8000).encode(tone(440, 160, 8000, at=320)):
         pass
     assert (leg_a.stats.packets_refused, leg_a.stats.packets_lost) == (0, 0)
+
+
+async def test_closed_legs_leave_nothing_for_the_garbage_collector(engine: MediaEngine, party: Make) -> None:
+    def alive() -> int:
+        return sum(isinstance(each, VoiceLeg | AudioReceiver | AudioSender | Mixer) for each in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = alive()
+        for _ in range(3):
+            a, b = Caller(party(0xA), "pcmu"), Caller(party(0xB), "opus")
+            leg_a, leg_b = call(engine, a, b)
+            a.say()
+            await b.hear(1)
+            b.say()
+            await a.hear(1)
+            a.step()
+            a.party.send_raw(a.party.packet(13, b"\x32"))
+            await b.hear(1)
+            leg_b.mute(True)
+            mix = engine.mix([leg_a, leg_b])
+            a.say()
+            await b.hear(1)
+            assert alive() > before
+            leg_a.close()
+            leg_b.close()
+            del leg_a, leg_b, mix
+            await asyncio.sleep(0.05)  # the ticker lets go
+        assert alive() == before
+    finally:
+        gc.enable()
 
 
 # What we play ourselves.
