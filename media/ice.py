@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, cast
@@ -26,6 +28,7 @@ from .webrtc_sdp import RemoteTransport
 __all__ = ["RTCP_FIRST", "RTCP_LAST", "Keys", "SecureTransport", "SrtpError", "certificate", "fingerprint"]
 
 SETUP_S = 15.0  # for ICE and DTLS together; aioice would wait for ever for candidates that do not come
+PATIENCE_S = 1.0  # for the first check of a browser that restarts ICE
 DTLS_FIRST, SRTP_FIRST, SRTP_LAST = 20, 128, 191  # of the first octet (RFC 7983); STUN is below
 RTCP_FIRST, RTCP_LAST = 192, 223  # of the second one (RFC 5761)
 MAX_WAITING = 64  # datagrams of DTLS not read yet; a handshake's largest flight is about 5
@@ -80,6 +83,8 @@ class Path(Connection):
         "Datagrams of the remote party, of any kind."
         self.addresses: set[tuple[str, int]] = set()
         "Where it has proved to be, by checks with our password or answers to ours."
+        self.checked = asyncio.Event()
+        "The remote party has begun with its checks."
         self._socket = sock
         self._candidate = candidate
 
@@ -108,6 +113,11 @@ class Path(Connection):
         else:
             self.on_dtls(data)
 
+    def request_received(self, message: Any, addr: tuple[str, int], protocol: StunProtocol) -> None:
+        """A check of anybody."""
+        self.checked.set()
+        super().request_received(message, addr, protocol)
+
     def check_incoming(self, message: Any, addr: tuple[str, int], protocol: StunProtocol) -> None:
         """A check of the remote party, with our password: it lives, and there."""
         self.heard += 1
@@ -123,6 +133,15 @@ class Path(Connection):
         if now is not None and now is not before:
             self.addresses.add(now.remote_addr)
             self.on_selected()
+
+    async def let_begin(self) -> None:
+        """Give the remote party time for the first check.
+
+        Chromium never answers by a check of its own if, in an ICE restart, ours comes before our description.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE_S):
+                await self.checked.wait()
 
     def selected(self) -> tuple[Callable[[bytes, tuple[str, int]], None], tuple[str, int]]:
         """How to send on the nominated pair. ConnectionError while there is none."""
@@ -143,7 +162,9 @@ class _Demultiplexer(StunProtocol):
         """A datagram of anybody."""
         data = cast(bytes, data)
         if not data or data[0] < DTLS_FIRST:
-            super().datagram_received(data, addr)
+            # aioice trips over an attribute of a wrong size, and over a check without a priority.
+            with suppress(struct.error, KeyError):
+                super().datagram_received(data, addr)
         elif addr[:2] in self._path.addresses:
             self._path.media_received(data)
 
@@ -246,6 +267,8 @@ class SecureTransport:
                 await path.gather_candidates()
                 for line in (*remote.candidates, *later, *([None] if remote.complete else [])):
                     await self.add_candidate(line)
+                if session is not None and not controlling:
+                    await path.let_begin()
                 await path.connect()
                 if fresh is not None:
                     return await fresh.agree(remote.fingerprint, active=active)

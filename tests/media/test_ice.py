@@ -14,7 +14,7 @@ from aiortc import RTCDtlsTransport
 from media import ice
 
 SOURCE = Path(ice.__file__)
-OVERRIDDEN = ("check_complete", "check_incoming", "data_received", "get_component_candidates")
+OVERRIDDEN = ("check_complete", "check_incoming", "data_received", "get_component_candidates", "request_received")
 "Methods of the ICE agent that we replace: a new name would leave ours uncalled."
 
 
