@@ -14,7 +14,6 @@ from . import coders
 from .codecs import KNOWN, Codec, policy_of
 from .errors import MediaError
 from .leg import Attachment, MediaLeg, Mix
-from .mixer import Mixer
 from .negotiation import Negotiation, Remote
 from .player import Frames, comfort_frames, prompt_frames, ringback_frames, tone_frames
 from .poller import make_poller
@@ -115,6 +114,8 @@ class MediaEngine:
 
     def mix(self, legs: Sequence[MediaLeg]) -> Mix:
         """Let these legs hear each other, as far as their directions allow."""
+        from .mixer import Mixer  # late: most servers never mix
+
         return Mixer(self, legs)
 
     def echo(self, leg: MediaLeg, prompt: bool = True) -> Attachment:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from .errors import MediaError
 
@@ -27,34 +24,47 @@ NAMES: Final = ("libopus.so.0", "libopus.0.dylib", "libopus-0.dll", "opus.dll")
 VOIP: Final = 2048
 SET_BITRATE, SET_VBR, SET_COMPLEXITY, SET_INBAND_FEC, SET_PACKET_LOSS, SET_DTX = 4002, 4006, 4010, 4012, 4014, 4016
 
-_Samples = ctypes.c_int16 * (CLOCK_HZ * MAX_PACKET_MS // 1000)
-_PCM = _Samples()
-_PAYLOAD = ctypes.create_string_buffer(MAX_PAYLOAD)
-"Where every codec works: one frame is dealt with before the next."
+
+class Library:
+    """libopus, and where every codec works: one frame is dealt with before the next."""
+
+    __slots__ = ("buffer", "opus", "payload", "pcm", "string_at")
+
+    def __init__(self, name: str) -> None:
+        """Raises OSError if there is none of that name."""
+        import ctypes  # late: of no use to calls without Opus, and 5 ms of a start
+
+        opus = self.opus = ctypes.CDLL(name)
+        pointer, size, status = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int
+        opus.opus_decoder_get_size.argtypes = [status]
+        opus.opus_encoder_get_size.argtypes = [status]
+        opus.opus_decoder_init.argtypes = [pointer, size, status]
+        opus.opus_encoder_init.argtypes = [pointer, size, status, status]
+        opus.opus_decode.argtypes = [pointer, ctypes.c_char_p, size, ctypes.POINTER(ctypes.c_int16), status, status]
+        opus.opus_encode.argtypes = [pointer, ctypes.c_char_p, status, ctypes.c_char_p, size]
+        opus.opus_encode.restype = size
+        opus.opus_encoder_ctl.argtypes = [pointer, status, size]
+        self.buffer = ctypes.create_string_buffer
+        self.string_at = ctypes.string_at
+        self.pcm = (ctypes.c_int16 * (CLOCK_HZ * MAX_PACKET_MS // 1000))()
+        self.payload = ctypes.create_string_buffer(MAX_PAYLOAD)
 
 
 @cache
-def library() -> Any:
+def library() -> Library:
     """libopus of the system, else the one that PyAV brings. Raises MediaError if there is neither."""
     for name in (*NAMES, *_bundled()):
         try:
-            found = ctypes.CDLL(name)
+            return Library(name)
         except OSError:
             continue
-        pointer, size, status = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int
-        found.opus_decoder_get_size.argtypes = [status]
-        found.opus_encoder_get_size.argtypes = [status]
-        found.opus_decoder_init.argtypes = [pointer, size, status]
-        found.opus_encoder_init.argtypes = [pointer, size, status, status]
-        found.opus_decode.argtypes = [pointer, ctypes.c_char_p, size, ctypes.POINTER(ctypes.c_int16), status, status]
-        found.opus_encode.argtypes = [pointer, ctypes.c_char_p, status, ctypes.c_char_p, size]
-        found.opus_encode.restype = size
-        found.opus_encoder_ctl.argtypes = [pointer, status, size]
-        return found
     raise MediaError("Opus needs libopus: install libopus0, or PyAV's wheel")
 
 
 def _bundled() -> list[str]:
+    from importlib.util import find_spec
+    from pathlib import Path
+
     spec = find_spec("av")
     if spec is None or spec.origin is None:
         return []
@@ -76,24 +86,25 @@ def available() -> bool:
 class OpusDecoder:
     """One stream to mono samples of a rate, whatever rate and channels it was encoded at."""
 
-    __slots__ = ("_decode", "_most", "_state", "rate_hz")
+    __slots__ = ("_decode", "_most", "_pcm", "_state", "_string_at", "rate_hz")
 
     def __init__(self, rate_hz: int) -> None:
         """`rate_hz` is 8,000, 12,000, 16,000, 24,000 or 48,000. Raises MediaError without libopus."""
-        opus = library()
+        found = library()
+        opus = found.opus
         self.rate_hz = rate_hz
         self._most = rate_hz * MAX_PACKET_MS // 1000
-        self._state = ctypes.create_string_buffer(opus.opus_decoder_get_size(1))
-        self._decode = opus.opus_decode
+        self._state = found.buffer(opus.opus_decoder_get_size(1))
+        self._decode, self._pcm, self._string_at = opus.opus_decode, found.pcm, found.string_at
         if opus.opus_decoder_init(self._state, rate_hz, 1) != 0:
             raise ValueError(f"Opus cannot be decoded to {rate_hz} Hz")
 
     def decode(self, payload: bytes) -> bytes:
         """16-bit native-endian samples of one packet. Raises ValueError if it is not Opus."""
-        count = self._decode(self._state, payload, len(payload), _PCM, self._most, 0) if payload else -1
+        count = self._decode(self._state, payload, len(payload), self._pcm, self._most, 0) if payload else -1
         if count < 0:
             raise ValueError(f"not an Opus packet: error {count}")
-        return ctypes.string_at(_PCM, 2 * count)
+        return self._string_at(self._pcm, 2 * count)
 
     def conceal(self, samples: int) -> bytes:
         """What probably was in a packet that is missing; also the comfort noise of a pause (DTX)."""
@@ -107,14 +118,14 @@ class OpusDecoder:
         step = self.rate_hz // 400  # libopus works in units of 2.5 ms
         wanted = min(max(step, samples // step * step), self._most)
         size = len(payload) if payload else 0
-        count = self._decode(self._state, payload, size, _PCM, wanted, 1 if payload else 0)
-        return ctypes.string_at(_PCM, 2 * count) if count > 0 else bytes(2 * wanted)
+        count = self._decode(self._state, payload, size, self._pcm, wanted, 1 if payload else 0)
+        return self._string_at(self._pcm, 2 * count) if count > 0 else bytes(2 * wanted)
 
 
 class OpusEncoder:
     """Mono samples of a rate to one stream, coded for speech."""
 
-    __slots__ = ("_encode", "_opus", "_state", "rate_hz")
+    __slots__ = ("_control", "_encode", "_payload", "_state", "_string_at", "rate_hz")
 
     def __init__(
         self,
@@ -130,10 +141,12 @@ class OpusEncoder:
 
         FEC is coded only where loss is expected: it takes a quarter more time.
         """
-        opus = self._opus = library()
+        found = library()
+        opus = found.opus
         self.rate_hz = rate_hz
-        self._state = ctypes.create_string_buffer(opus.opus_encoder_get_size(1))
-        self._encode = opus.opus_encode
+        self._state = found.buffer(opus.opus_encoder_get_size(1))
+        self._encode, self._control = opus.opus_encode, opus.opus_encoder_ctl
+        self._payload, self._string_at = found.payload, found.string_at
         if opus.opus_encoder_init(self._state, rate_hz, 1, VOIP) != 0:
             raise ValueError(f"Opus cannot be encoded from {rate_hz} Hz")
         self._set(SET_BITRATE, bitrate or BITRATES.get(rate_hz, 32_000))
@@ -149,11 +162,11 @@ class OpusEncoder:
 
     def encode(self, pcm: bytes) -> bytes:
         """One packet of 10, 20, 40 or 60 ms of 16-bit native-endian samples. Raises ValueError for other lengths."""
-        size = self._encode(self._state, pcm, len(pcm) // 2, _PAYLOAD, MAX_PAYLOAD)
+        size = self._encode(self._state, pcm, len(pcm) // 2, self._payload, MAX_PAYLOAD)
         if size < 0:
             raise ValueError(f"Opus does not encode {len(pcm) // 2} samples at {self.rate_hz} Hz: error {size}")
-        return ctypes.string_at(_PAYLOAD, size)
+        return self._string_at(self._payload, size)
 
     def _set(self, request: int, value: int) -> None:
-        if self._opus.opus_encoder_ctl(self._state, request, int(value)) != 0:
+        if self._control(self._state, request, int(value)) != 0:
             raise ValueError(f"libopus refuses {value} for {request}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import random
@@ -10,8 +9,13 @@ import socket
 import sys
 from collections import deque
 from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
 
 from .errors import NoPortsLeft
+
+if TYPE_CHECKING:
+    import ctypes
 
 REST_S = 2.0  # a freed pair rests, so that late packets of its last call do not reach the next one
 BUSY_REST_S = 30.0  # a pair that another program holds is tried again after this
@@ -126,16 +130,16 @@ class PortPool:
 def disconnect(connected: socket.socket) -> None:
     """Undo `connect` of a UDP socket, which keeps the port it was bound to by number. Linux; raises OSError."""
     # connect(2): a sockaddr whose family is AF_UNSPEC dissolves the association. Python cannot say that.
+    import ctypes  # late: 5 ms of a start
+
     null = bytes(28)  # as long as sockaddr_in6; AF_UNSPEC is 0
     if _libc().connect(connected.fileno(), null, len(null)) != 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
 
 
-_library: list[ctypes.CDLL] = []
-
-
+@cache
 def _libc() -> ctypes.CDLL:
-    if not _library:
-        _library.append(ctypes.CDLL(None, use_errno=True))
-    return _library[0]
+    import ctypes
+
+    return ctypes.CDLL(None, use_errno=True)

@@ -208,7 +208,7 @@ class VoiceLeg(RelayLeg):
         """Send a packet of our own, which lasts so many ticks of the codec's clock."""
         stream = self._own_stream(now)
         marker = 0
-        if self._speaking_ts is None:
+        if self._speaking_ts is None or stream.clock_hz != codec.clock_hz:
             marker = MARKER
             self._speaking_ts = stream.timestamp(now)
             stream.clock_hz = codec.clock_hz
