@@ -187,6 +187,46 @@ async def test_a_restart_of_the_source_is_one_stream_to_the_other(engine: MediaE
     assert all(0 < (y.timestamp - x.timestamp) & 0xFFFFFFFF < 8000 for x, y in pairwise(b.heard))
 
 
+async def test_hold_and_resume_leave_one_stream(engine: MediaEngine, party: Make) -> None:
+    a, b = Caller(party(0xA), "opus"), Caller(party(0xB), "pcmu")
+    leg_a, leg_b = call(engine, a, b)
+    a.say()
+    await b.hear(1)
+    leg_b.receive_offer(b.party.sdp("0", direction="inactive", version=2))
+    leg_b.create_answer(leg_a)
+    a.say()
+    await until(lambda: leg_a.stats.packets_received == 2)
+    leg_b.receive_offer(b.party.sdp("0", version=3))
+    leg_b.create_answer(leg_a)
+    a.say()
+    await b.hear(1)
+    first, last = b.heard
+    assert ((last.seq - first.seq) & 0xFFFF, last.marker) == (1, True)
+    assert 0 < (last.timestamp - first.timestamp) & 0xFFFFFFFF < 5 * 8000
+    assert leg_b.stats.packets_sent == 2
+
+
+async def test_a_change_of_codec_is_followed(engine: MediaEngine, party: Make) -> None:
+    """Transcoded, then relayed, then transcoded again, in one stream."""
+    a, b = Caller(party(0xA), "opus"), Caller(party(0xB), "pcmu")
+    leg_a, leg_b = call(engine, a, b)
+    a.say()
+    await b.hear(1)
+    leg_b.receive_offer(b.party.sdp("96", version=2))
+    leg_b.create_answer(leg_a)
+    a.say()
+    relayed = await b.party.receive()
+    assert relayed.payload_type == 96
+    leg_b.receive_offer(b.party.sdp("0", version=3))
+    leg_b.create_answer(leg_a)
+    a.say()
+    await b.hear(1)
+    said = [b.heard[0], relayed, b.heard[1]]
+    assert {(y.seq - x.seq) & 0xFFFF for x, y in pairwise(said)} == {1}
+    assert all(0 < (y.timestamp - x.timestamp) & 0xFFFFFFFF < 48000 for x, y in pairwise(said))
+    assert len({packet.ssrc for packet in said}) == 1
+
+
 async def test_the_cheaper_law_is_taken_where_there_is_a_choice(engine: MediaEngine, party: Make) -> None:
     a, b = party(0xA), party(0xB)
     leg_a, leg_b = engine.create_leg(), engine.create_leg()
