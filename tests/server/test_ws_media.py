@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import audioop
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import aiohttp
@@ -15,11 +16,16 @@ from aiortc import RTCPeerConnection, RTCSessionDescription
 
 from server.app import Server
 from signalling import told
+from tests.media.party import Party
 from tests.media.test_webrtc_leg import TONE_HZ, browser, level_hz
+from tests.media.tones import steady_share, tone
+from tests.sim.loopback import Loopback
+from tests.sim.phones import SimPhone
 
 from .test_app import settings
 
 LIMIT_S = 15.0
+PHONE_HZ = 700
 USERS = {"ann": "1001", "ben": "1002", "cleo": None}
 
 
@@ -84,11 +90,11 @@ class Page:
         await self.peer.setLocalDescription(await self.peer.createAnswer())
         return str(self.peer.localDescription.sdp)
 
-    async def hears_the_tone(self) -> None:
+    async def hears_the_tone(self, hz: float = TONE_HZ) -> None:
         """By and by: what came before is heard first."""
         assert self.peer is not None
         async with asyncio.timeout(LIMIT_S):
-            while abs(await level_hz(self.peer) - TONE_HZ) >= 20:
+            while abs(await level_hz(self.peer) - hz) >= 20:
                 pass
 
     async def close(self) -> None:
@@ -112,6 +118,47 @@ class Page:
             self._news.set()
 
 
+class Phone:
+    """A SIP phone that says a tone of its own, in G.711."""
+
+    def __init__(self, network: Loopback, number: str) -> None:
+        self.sip: SimPhone = network.phone(number, "secret")
+        self.rtp = Party(int(number))
+        self.sip.rtp_port = self.rtp.port
+        self.heard = bytearray()
+        "16-bit samples at 8 kHz, of the last second."
+        self._tasks = [asyncio.create_task(self._speak()), asyncio.create_task(self._listen())]
+
+    async def hears_the_tone(self, hz: float = TONE_HZ) -> None:
+        async with asyncio.timeout(LIMIT_S):
+            while len(self.heard) < 16_000 or steady_share(bytes(self.heard), hz, 8_000) < 0.3:  # noqa: ASYNC110 -- what is heard has no event
+                await asyncio.sleep(0.1)
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.rtp.close()
+
+    async def _speak(self) -> None:
+        at = 0
+        while True:
+            await asyncio.sleep(0.02)
+            call = self.sip.calls[-1] if self.sip.calls else None
+            if call is not None and call.state == "talking" and call.remote_sdp:
+                self.rtp.aim(call.remote_sdp)
+                self.rtp.send(0, audioop.lin2ulaw(tone(PHONE_HZ, 160, 8_000, at=at), 2))
+                at += 160
+
+    async def _listen(self) -> None:
+        while True:
+            with suppress(TimeoutError):
+                packet = await self.rtp.receive()
+                if packet.payload_type == 0:
+                    self.heard += audioop.ulaw2lin(packet.payload, 2)
+                    del self.heard[:-16_000]
+
+
 class House:
     """A server and its pages."""
 
@@ -127,6 +174,19 @@ class House:
         self._stack.push_async_callback(page.close)
         await page.result("hello", version=1, token=token_of(user))
         return page
+
+    async def phone(self, number: str) -> Phone:
+        """A registered phone."""
+        port = next(listen.port for listen in self.server.sip_addresses if listen.transport == "UDP")
+        network = Loopback(port)
+        self._stack.callback(network.close)
+        phone = Phone(network, number)
+        self._stack.push_async_callback(phone.close)
+        phone.sip.register()
+        async with asyncio.timeout(LIMIT_S):
+            while not phone.sip.registered_for_s:  # noqa: ASYNC110 -- the phone has no event for it
+                await asyncio.sleep(0.01)
+        return phone
 
 
 @pytest.fixture
@@ -200,3 +260,33 @@ async def test_10_a_reload_in_a_call_and_the_call_goes_on(house: House) -> None:
     await ann.hears_the_tone()
     await ann.result("hangup")
     assert (await again.frame("ended"))["session"] == session
+
+
+async def test_f2_a_browser_with_opus_calls_a_phone_with_g711(house: House) -> None:
+    phone, page = await house.phone("1002"), await house.page("ann")
+    phone.sip.script.answer_after_s = 0.2
+    await page.result("call", number="1002", sdp=await page.offer())
+    await page.take_answer((await page.frame("answer"))["sdp"])
+    await page.hears_the_tone(PHONE_HZ)
+    await phone.hears_the_tone()
+    await page.result("dtmf", digits="5")
+    phone.sip.call.bye()
+    assert (await page.frame("ended"))["status"] == 200
+
+
+async def test_f2_a_phone_calls_a_browser_and_a_second_one_joins(house: House) -> None:
+    phone, ben, cleo = await house.phone("1001"), await house.page("ben"), await house.page("cleo")
+    phone.sip.invite("1002")
+    incoming = await ben.frame("incoming")
+    await ben.result("accept", call=incoming["call"], sdp=await ben.answer(incoming["sdp"]))
+    await ben.hears_the_tone(PHONE_HZ)
+    await phone.hears_the_tone()
+    await cleo.result("join", session=incoming["session"])
+    await cleo.take_answer((await cleo.result("offer", sdp=await cleo.offer()))["sdp"])
+    await ben.result("mute", on=True)
+    await cleo.hears_the_tone(PHONE_HZ)
+    await phone.hears_the_tone()
+    await ben.result("hangup")
+    await cleo.hears_the_tone(PHONE_HZ)
+    await cleo.result("leave")
+    await ben.until(lambda: "session.ended" in ben.events)
