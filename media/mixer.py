@@ -57,7 +57,9 @@ class Listeners:
             leg.say(own, payload, ticks, now)
 
     def be_silent(self, ticks: int) -> None:
-        """Never asked for: a mix goes on without a pause."""
+        """Nothing is sent to any of them for so long."""
+        for leg, _ in self.legs:
+            leg.be_silent(ticks)
 
 
 class Member:

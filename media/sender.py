@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
+from . import opus
 from .codecs import Codec
-from .coders import make_encoder
+from .coders import OPUS, make_encoder
 
 LOSS_EVERY: Final = 50
 "Packets between two looks at the loss that the party reports."
@@ -28,7 +29,18 @@ class PayloadSink(Protocol):
 class AudioSender:
     """One stream of one codec. A `receiver.SampleSink`."""
 
-    __slots__ = ("_codec", "_convert", "_encoder", "_frame", "_pending", "_rate_hz", "_sent", "_sink", "_ticks")
+    __slots__ = (
+        "_codec",
+        "_convert",
+        "_encoder",
+        "_frame",
+        "_paused",
+        "_pending",
+        "_rate_hz",
+        "_sent",
+        "_sink",
+        "_ticks",
+    )
 
     def __init__(self, codec: Codec, rate_hz: int, ptime_ms: int, sink: PayloadSink) -> None:
         """`rate_hz` is that of the samples, 8,000 or 16,000; `ptime_ms` one of `coders.ptime_for`."""
@@ -37,6 +49,8 @@ class AudioSender:
         self._rate_hz = rate_hz
         self._encoder = encoder
         self._sent = 0
+        self._paused = False
+        "The encoder has nothing to say (DTX), and the party knows."
         self._convert = None
         if encoder.rate_hz != rate_hz:
             from .resample import make_resampler
@@ -73,4 +87,10 @@ class AudioSender:
         self._sent += 1
         if self._sent % LOSS_EVERY == 0:
             self._encoder.expect_loss(self._sink.loss_percent)
-        self._sink.say(self._codec, self._encoder.encode(pcm), self._ticks, now)
+        payload = self._encoder.encode(pcm)
+        empty = len(payload) <= opus.DTX_SIZE and self._codec.key == OPUS
+        if empty and self._paused:
+            self._sink.be_silent(self._ticks)
+        else:
+            self._sink.say(self._codec, payload, self._ticks, now)
+        self._paused = empty

@@ -51,6 +51,7 @@ class VoiceLeg(RelayLeg):
         "_hushed",
         "_silent_since",
         "_speaking_ts",
+        "_talking",
         "_tap",
         "_ticking",
         "_timed_out",
@@ -66,7 +67,7 @@ class VoiceLeg(RelayLeg):
         self._speaking_ts: int | None = None
         self._event_ts = 0
         self._tap: Tap | None = None
-        self._ticking = False
+        self._ticking = self._talking = False
         self._hushed = 0
         "Frames of comfort noise that others heard in place of a party that is muted."
         self._timed_out = False
@@ -208,8 +209,10 @@ class VoiceLeg(RelayLeg):
         """Send a packet of our own, which lasts so many ticks of the codec's clock."""
         stream = self._own_stream(now)
         marker = 0
+        if not self._talking:
+            marker = MARKER  # RFC 3551 §4.1: the first after a silence
+            self._talking = True
         if self._speaking_ts is None or stream.clock_hz != codec.clock_hz:
-            marker = MARKER
             self._speaking_ts = stream.timestamp(now)
             stream.clock_hz = codec.clock_hz
         self._speaking_ts = timestamp = (self._speaking_ts + ticks) & MASK32
@@ -219,6 +222,7 @@ class VoiceLeg(RelayLeg):
 
     def be_silent(self, ticks: int) -> None:
         """Send nothing for so long; timestamps go on."""
+        self._talking = False
         if self._speaking_ts is not None:
             self._speaking_ts = (self._speaking_ts + ticks) & MASK32
 
@@ -232,6 +236,7 @@ class VoiceLeg(RelayLeg):
     def pause(self) -> None:
         """The player has nothing to send, or must not."""
         self._speaking_ts = None
+        self._talking = False
 
     def _own_stream(self, now: float) -> OutStream:
         stream = self._out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import audioop
 import random
+from itertools import pairwise
 
 import pytest
 
@@ -288,6 +289,19 @@ def test_fec_is_spent_on_a_party_that_reports_loss() -> None:
         return audioop.rms(decoder.recover(line.sent[81][2], 160), 2)
 
     assert heard(Line(loss_percent=20)) > 1000 > 10 * heard(Line())
+
+
+def test_a_pause_of_opus_is_said_once() -> None:
+    line = Line()
+    sender = AudioSender(OPUS.with_fmtp("usedtx=1"), 8000, 20, line)
+    for number in range(100):
+        sender.write(tone(440, 160, 8000, at=160 * number) if number < 10 else bytes(320), number / 50)
+    sizes = [len(payload) for *_, payload in line.sent]
+    assert len(sizes) < 60
+    empty = [size <= opus.DTX_SIZE for size in sizes]
+    assert any(empty)
+    assert not any(a and b for a, b in pairwise(empty)), "each pause once"
+    assert line.timestamp == 100 * 960
 
 
 @pytest.mark.parametrize("drift", [200e-6, -200e-6])
