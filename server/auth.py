@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 MAX_TOKEN = 4096  # characters; longer than any API key or JWT in order, short enough to hash at every request
 Level = Literal["open", "user", "viewer", "member", "host", "admin"]
-Scope = Literal["", "sessions:read", "sessions:write", "events", "admin"]
+Scope = Literal["", "sessions:read", "sessions:write", "sessions:join", "events", "admin"]
 
-SCOPES: tuple[Scope, ...] = ("sessions:read", "sessions:write", "events", "admin")
+SCOPES: tuple[Scope, ...] = ("sessions:read", "sessions:write", "sessions:join", "events", "admin")
 RANKS: Mapping[Level, int] = {"open": 0, "user": 0, "viewer": 1, "member": 2, "host": 3, "admin": 4}
 
 
@@ -43,6 +43,8 @@ class Permission:
 
 READ: Scope = "sessions:read"
 WRITE: Scope = "sessions:write"
+JOIN: Scope = "sessions:join"
+"To take part over the channel; part of sessions:write. A token with this alone has only sessions it has a role in."
 
 PERMISSIONS: Mapping[str, Permission] = {
     "health": Permission("open"),
@@ -141,18 +143,18 @@ PERMISSIONS: Mapping[str, Permission] = {
     "ws.hello": Permission("user"),
     "ws.ping": Permission("user"),
     "ws.pong": Permission("user"),
-    "ws.join": Permission("user", WRITE),
-    "ws.resume": Permission("viewer", WRITE),
-    "ws.leave": Permission("user", WRITE),
+    "ws.join": Permission("user", JOIN),
+    "ws.resume": Permission("viewer", JOIN),
+    "ws.leave": Permission("user", JOIN),
     "ws.end": Permission("host", WRITE),
-    "ws.chat": Permission("member", WRITE),
+    "ws.chat": Permission("member", JOIN),
     "ws.hold": Permission("member", WRITE),
-    "ws.dtmf": Permission("member", WRITE),
+    "ws.dtmf": Permission("member", JOIN),
     "ws.hangup": Permission("member", WRITE),
-    "ws.mute": Permission("member", WRITE),
-    "ws.offer": Permission("member", WRITE),
-    "ws.answer": Permission("member", WRITE),
-    "ws.candidate": Permission("member", WRITE),
+    "ws.mute": Permission("member", JOIN),
+    "ws.offer": Permission("member", JOIN),
+    "ws.answer": Permission("member", JOIN),
+    "ws.candidate": Permission("member", JOIN),
     "ws.call": Permission("member", WRITE),
     "ws.accept": Permission("user", WRITE),
     "ws.reject": Permission("user", WRITE),
@@ -193,8 +195,18 @@ def may_begin(principal: Principal, permission: Permission, home: str) -> None:
         raise forbidden("only the account that runs the server may do this")
     if principal.kind != "admin" and permission.level == "admin":
         raise forbidden("only an admin's token may do this")
-    if permission.scope and principal.scopes and permission.scope not in principal.scopes:
+    if (
+        permission.scope
+        and principal.scopes
+        and permission.scope not in principal.scopes
+        and not (permission.scope == JOIN and WRITE in principal.scopes)
+    ):
         raise forbidden(f"the token lacks the scope {permission.scope}")
+
+
+def joins_only(principal: Principal) -> bool:
+    """Whether a token is good for no more than to take part."""
+    return JOIN in principal.scopes and WRITE not in principal.scopes and principal.kind != "admin"
 
 
 def role_in(principal: Principal, subject: Subject, role: Role | None = None) -> Role | None:

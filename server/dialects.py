@@ -133,7 +133,7 @@ def _invitations(services: Services) -> list[Dialect]:
     services.at_stop += (inviting.close, courier.close)
     region = config.invitations.default_region
     api = InvitationsApi(inviting, services.history, database, writer, clock=services.clock, default_region=region)
-    return [api.dialect(), JoinPage(inviting).dialect()]
+    return [api.dialect(), JoinPage(inviting, services.tokens).dialect()]
 
 
 def _outward(services: Services, artefacts: Artefacts) -> list[Dialect]:

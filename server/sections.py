@@ -105,7 +105,7 @@ TokenRole = Literal["admin", "token", "host", "member", "viewer"]
 """admin: anything in its tenant, for any of its users. host, member, viewer: that role in every channel of its tenant.
 token: only what its user takes part in, and what it made itself."""
 ChannelRole = Literal["host", "member", "viewer"]
-TokenScope = Literal["sessions:read", "sessions:write", "events", "admin"]
+TokenScope = Literal["sessions:read", "sessions:write", "sessions:join", "events", "admin"]
 Claim = Annotated[str, Field(max_length=64), Printable]
 SAFE_URL = re.compile(r"https://|http://(localhost|127\.0\.0\.1|\[::1\])[:/]")
 Secret = Annotated[SecretStr, Field(min_length=1, max_length=256)]

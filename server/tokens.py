@@ -123,25 +123,43 @@ class TokenBook:
 
         ValueError for a dial pattern that is none, or when there are MAX_KEYS already.
         """
+        key, token = self._make(
+            tenant, name, role, user, tuple(scopes), tuple(allow), dict(channel_roles or {}), expires_at
+        )
+        if self.on_change is not None:
+            self.on_change(key)
+        return key, token
+
+    def lend(
+        self,
+        tenant: str,
+        name: str,
+        *,
+        user: str,
+        scopes: Iterable[str],
+        channel_roles: Mapping[str, Role],
+        lasts_s: float,
+    ) -> tuple[ApiKey, str]:
+        """A key of this process alone, which is not stored, and its token. ValueError as `create`."""
+        return self._make(tenant, name, "token", user, tuple(scopes), (), dict(channel_roles), self._clock() + lasts_s)
+
+    def _make(
+        self,
+        tenant: str,
+        name: str,
+        role: TokenRole,
+        user: str | None,
+        scopes: tuple[str, ...],
+        allow: tuple[str, ...],
+        channel_roles: Mapping[str, Role],
+        expires_at: float | None,
+    ) -> tuple[ApiKey, str]:
         if len(self._keys) >= MAX_KEYS:
             raise ValueError(f"{MAX_KEYS} keys are the limit")
         key_id, token = new_token()
-        key = ApiKey(
-            key_id,
-            tenant,
-            name,
-            digest_of(token),
-            role,
-            user,
-            tuple(scopes),
-            tuple(allow),
-            dict(channel_roles or {}),
-            self._clock(),
-            expires_at,
-        )
+        digest, now = digest_of(token), self._clock()
+        key = ApiKey(key_id, tenant, name, digest, role, user, scopes, allow, channel_roles, now, expires_at)
         self.put(key)
-        if self.on_change is not None:
-            self.on_change(key)
         return key, token
 
     def revoke(self, tenant: str, key_id: str) -> ApiKey | None:

@@ -24,7 +24,7 @@ from signalling import (
     SignallingError,
 )
 
-from ..auth import PERMISSIONS, Authenticator, may_begin, require
+from ..auth import PERMISSIONS, Authenticator, forbidden, joins_only, may_begin, require, role_in
 from ..errors import ApiError
 from .health import PlainError, plain_error
 from .openapi import JSON_TYPE, Call, Dialect, Raw, operation, operations_of
@@ -248,6 +248,8 @@ class TokenAuthority:
             may_begin(principal, needs, self._tenant)
             if session is not None:
                 require(principal, needs, session)
+            if needs.scope and joins_only(principal) and (session is None or role_in(principal, session) is None):
+                raise forbidden("the token is good for sessions that it has a role in")
         except ApiError as error:
             raise _refused(error) from error
 

@@ -1,7 +1,7 @@
-"""The page behind an invitation's link: accept or decline, without an account, a script or a build step.
+"""The page behind a link to a session: an invitation's answer, and the way into the session with sound.
 
-It tells who invites, and until when; never the context (C10). `SITTING` marks where an accepted invitation will let a
-browser into the session with sound.
+An invitation is accepted or declined without an account or a script; the page tells who invites, and until when, never
+the context (C10). Who accepted it as a guest, or has a token of his own, joins by the signalling channel.
 """
 
 from __future__ import annotations
@@ -15,21 +15,34 @@ from urllib.parse import parse_qs
 
 from pydantic import Field
 
-from signalling import Invitation, SignallingError, UnknownUser
+from signalling import Invitation, Session, SignallingError, UnknownUser, session_id_of
 
 from ..api.health import PlainError, plain_error
 from ..api.invitation_models import MAX_DECLINE_REASON, MAX_NAME
 from ..api.model import Model
 from ..api.openapi import FORM_TYPE, Call, Dialect, Raw, operation, operations_of
-from ..errors import bad_request
+from ..auth import JOIN
+from ..errors import ApiError, bad_request
 from ..fields import CONTROLS
 from ..invitations import Inviting
+from ..tokens import ApiKey, TokenBook
+from .phone import policy_with
 
 TAG = "Join page"
 HTML = "text/html"
 HTML_UTF8 = "text/html; charset=utf-8"
 MAX_FIELDS = 8
-STYLE = (Path(__file__).parent / "join.css").read_bytes()
+GUEST = "guest_"
+"Begins the user id of who accepted on the page."
+GUEST_TOKEN_S = 12 * 3600.0
+MAX_GUESTS = 1000  # tokens of guests at a time; who is beyond gets another one by loading the page again
+SCRIPTS = Path(__file__).parent.parent / "console" / "join"
+KINDS = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
+FILES = {
+    path.name: (path.read_bytes(), KINDS[path.suffix])
+    for path in (Path(__file__).parent / "join.css", *SCRIPTS.iterdir())
+    if path.suffix in KINDS
+}
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": (
@@ -40,9 +53,6 @@ HEADERS = {
     "X-Robots-Tag": "noindex",
 }
 "The address is a secret that opens the invitation: nobody stores it, nobody is told of it."
-
-SITTING = '<section id="sitting"></section>'
-"Where a browser will take part; empty until browsers can."
 
 
 class AnswerForm(Model):
@@ -56,19 +66,29 @@ class AnswerForm(Model):
 class JoinPage:
     """Shows an invitation and takes its answer from somebody who has nothing but the link."""
 
-    def __init__(self, inviting: Inviting) -> None:
+    def __init__(self, inviting: Inviting, tokens: TokenBook) -> None:
         self._inviting = inviting
+        self._guests = Guests(tokens)
 
     def dialect(self) -> Dialect:
         """The routes of the page."""
         return Dialect(TAG, "What an invitation's link leads to.", operations_of(self), plain_error, PlainError)
 
     @operation(
-        "GET", "/pages/join.css", summary="Style of the page", tag=TAG, permission="join.page", media_type="text/css"
+        "GET",
+        "/pages/{file}",
+        summary="File of the page",
+        tag=TAG,
+        permission="join.page",
+        errors=(404,),
+        media_type="text/javascript",
     )
-    async def style(self, call: Call) -> Raw:
-        """The same for every invitation."""
-        return Raw(STYLE, "text/css; charset=utf-8", {"Cache-Control": "max-age=3600"})
+    async def file(self, call: Call) -> Raw:
+        """Script or style, the same for everybody."""
+        known = FILES.get(call.path["file"])
+        if known is None:
+            raise ApiError(404, "NOT_FOUND", "there is no such file")
+        return Raw(*known, {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"})
 
     @operation(
         "GET",
@@ -80,11 +100,18 @@ class JoinPage:
         media_type=HTML,
     )
     async def show(self, call: Call) -> Raw:
-        """Looking changes nothing, so that a program that follows links in mails answers for nobody."""
+        """Looking changes nothing, so that a program that follows links in mails answers for nobody.
+
+        An id of a session, whether there is one or not, shows the way into it for who has a token.
+        """
+        host = call.headers.get("Host", "")
         invitation = await self._inviting.find(call.path["id"])
-        if invitation is None:
+        if invitation is not None:
+            return self._shown(invitation, host)
+        session = session_id_of(call.path["id"])
+        if session is None:
             return _page("No such invitation", _bad("This link leads to no invitation."), status=404)
-        return self._shown(invitation)
+        return _sitting("Join the conversation", session, host)
 
     @operation(
         "POST",
@@ -106,7 +133,7 @@ class JoinPage:
         try:
             if fields.get("answer") == "accept":
                 name = _text(fields, "name", MAX_NAME) or invitation.invitee.name
-                await self._inviting.accept(invitation, f"guest_{secrets.token_hex(8)}", display_name=name)
+                await self._inviting.accept(invitation, f"{GUEST}{secrets.token_hex(8)}", display_name=name)
             elif fields.get("answer") == "decline":
                 await self._inviting.decline(invitation, None, _text(fields, "reason", MAX_DECLINE_REASON))
             else:
@@ -116,14 +143,18 @@ class JoinPage:
             return _page("That did not work", _bad(f"{words[:1].upper()}{words[1:]}."), status=_status(error))
         return Raw("", HTML_UTF8, {**HEADERS, "Location": f"/join/{invitation.id}"})
 
-    def _shown(self, invitation: Invitation) -> Raw:
+    def _shown(self, invitation: Invitation, host: str) -> Raw:
         """The page in the invitation's present state."""
         inviter = escape(self._inviting.name_of_inviter(invitation))
         title = f"{inviter} invites you to a conversation"
         if self._inviting.expired(invitation):
             return _page(title, _bad("The invitation has expired.") + _quiet(f"Ask {inviter} for a new one."))
         if invitation.status == "ACCEPTED":
-            return _page(title, f'<p class="good" role="status">The invitation is accepted.</p>{SITTING}')
+            accepted = '<p class="good" role="status">The invitation is accepted.</p>'
+            session = self._inviting.registry.get(invitation.session_id)
+            if session is None or session.ended:
+                return _page(title, accepted + "<p>The conversation is over.</p>")
+            return _sitting(title, session.id, host, accepted, self._guests.token(invitation, session))
         if invitation.status == "DECLINED":
             return _page(title, '<p role="status">The invitation was declined.</p>')
         until = datetime.fromtimestamp(invitation.expires_at, UTC)
@@ -133,6 +164,40 @@ class JoinPage:
         if self._inviting.registry.people.strict:
             return _page(title, open_until + "<p>Accept it in your application.</p>" + DECLINE)
         return _page(title, open_until + ACCEPT + DECLINE)
+
+
+class Guests:
+    """Tokens of those who accepted on the page: to take part in that session, for some hours, and kept nowhere."""
+
+    def __init__(self, tokens: TokenBook) -> None:
+        self._tokens = tokens
+        self._lent: dict[str, tuple[ApiKey, str]] = {}
+        "By invitation."
+
+    def token(self, invitation: Invitation, session: Session) -> str | None:
+        """The guest's; None for who accepted by an application, and has a token of its own."""
+        user = invitation.responded_by
+        if user is None or not user.startswith(GUEST):
+            return None
+        known = self._lent.get(invitation.id)
+        if known is not None:
+            if self._tokens.principal(known[0].digest) is not None:
+                return known[1]
+            self._forget(invitation.id)
+        while len(self._lent) >= MAX_GUESTS:
+            self._forget(next(iter(self._lent)))
+        lent = self._lent[invitation.id] = self._tokens.lend(
+            invitation.tenant,
+            user,
+            user=user,
+            scopes=[JOIN],
+            channel_roles={session.channel_id: "member"},
+            lasts_s=GUEST_TOKEN_S,
+        )
+        return lent[1]
+
+    def _forget(self, invitation: str) -> None:
+        self._tokens.drop(self._lent.pop(invitation)[0].id)
 
 
 ACCEPT = f"""
@@ -152,6 +217,50 @@ DECLINE = f"""
     <button class="second">Decline</button>
   </form>
 </details>"""
+
+
+NAME = """
+    <label for="name">Your name <span class="quiet">(if you like)</span></label>
+    <input id="name" maxlength="256" autocomplete="name">"""
+TOKEN = """
+    <div id="with-token">
+      <label for="token">Access token</label>
+      <input id="token" type="password" autocomplete="off" maxlength="4096" required>
+    </div>"""
+
+
+def _sitting(title: str, session: str, host: str, before: str = "", token: str | None = None) -> Raw:
+    """The page that joins; `title` and `before` are HTML."""
+    given = "" if token is None else f' data-token="{escape(token)}"'
+    content = f"""{before}
+<div id="join" data-session="{session}" data-state="out"{given}>
+  <p id="state" role="status">This page joins the conversation with your microphone.</p>
+  <p id="notice" class="bad" role="alert" hidden></p>
+  <noscript><p class="bad">Switch scripts on to join the conversation in this browser.</p></noscript>
+  <form id="enter">{TOKEN if token is None else ""}{NAME if token is None else '<input id="name" type="hidden">'}
+    <button>Join</button>
+  </form>
+  <section id="inside" aria-labelledby="who" hidden>
+    <h2 id="who">Who is here</h2>
+    <ul id="people"></ul>
+    <p id="said" class="unseen" role="status"></p>
+    <div class="actions">
+      <button id="mute" type="button" aria-pressed="false">Mute</button>
+      <button id="again" type="button" class="second" hidden>Connect the sound again</button>
+      <button id="leave" type="button" class="second">Leave</button>
+    </div>
+  </section>
+  <audio id="sound" autoplay></audio>
+</div>
+<script type="module" src="/pages/join.js"></script>"""
+    page = _page(title, content)
+    rules = {"default-src": "'none'", "script-src": "'self'", "style-src": "'self'", "form-action": "'self'"}
+    headers = {
+        **HEADERS,
+        "Content-Security-Policy": policy_with(rules, host),
+        "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
+    }
+    return Raw(page.body, HTML_UTF8, headers)
 
 
 def _page(title: str, content: str, *, status: int | None = None) -> Raw:

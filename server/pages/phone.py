@@ -114,18 +114,19 @@ def _answer(call: Call, name: str) -> Raw:
 
 
 def policy(host: str) -> str:
-    """Nothing but our own files and our own socket; `host` is named since older browsers take 'self' for HTTP alone."""
+    """Nothing but our own files and our own socket."""
+    return policy_with({"default-src": "'self'", "form-action": "'none'"}, host)
+
+
+def policy_with(rules: Mapping[str, str], host: str) -> str:
+    """`rules` and our own socket; `host` is named since older browsers take 'self' for HTTP alone."""
     sockets = f" ws://{host} wss://{host}" if HOST.fullmatch(host) else ""
-    return _policy({"connect-src": f"'self'{sockets}"})
-
-
-def _policy(more: Mapping[str, str]) -> str:
     parts = {
-        "default-src": "'self'",
-        **more,
+        "default-src": rules["default-src"],
+        "connect-src": f"'self'{sockets}",
+        **rules,
         "object-src": "'none'",
         "base-uri": "'none'",
-        "form-action": "'none'",
         "frame-ancestors": "'none'",
     }
     return "; ".join(f"{name} {value}" for name, value in parts.items())

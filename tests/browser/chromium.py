@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any, Self
 
 from playwright.async_api import Browser, Page, ViewportSize, async_playwright
 
@@ -128,20 +129,25 @@ def _add_address(network: Network) -> None:
         subprocess.run(["ip", "-n", str(network.name), *words.split()], check=True, capture_output=True, timeout=10)
 
 
-class PhonePage:
-    """One tab with the softphone."""
+class Tab:
+    """One tab with a page of the server."""
 
     def __init__(self, page: Page, errors: list[str]) -> None:
         self.page = page
-        self.number = ""
-        "The extension that it is signed in as."
         self.errors = errors
         "What the browser complained of: exceptions, and what the page's policy forbids."
 
     @classmethod
     async def open(
-        cls, browser: Browser, base: str, *, size: ViewportSize = DESKTOP, microphone: bool = True, dark: bool = False
-    ) -> PhonePage:
+        cls,
+        browser: Browser,
+        base: str,
+        path: str,
+        *,
+        size: ViewportSize = DESKTOP,
+        microphone: bool = True,
+        dark: bool = False,
+    ) -> Self:
         """A new tab with storage of its own. Without `microphone`, the browser refuses it."""
         context = await browser.new_context(viewport=size, color_scheme="dark" if dark else "light")
         context.set_default_timeout(WAIT_MS)
@@ -150,40 +156,12 @@ class PhonePage:
         errors: list[str] = []
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-        await page.goto(f"{base}/phone")
+        await page.goto(f"{base}{path}")
         return cls(page, errors)
-
-    async def sign_in(self, extension: str, password: str) -> None:
-        """Fill in the form; what comes of it is seen in the page."""
-        await self.page.get_by_label("Extension").fill(extension)
-        await self.page.get_by_label("Password").fill(password)
-        await self.page.get_by_role("button", name="Sign in", exact=True).click()
-
-    async def ready(self, extension: str) -> None:
-        """Wait until the page is signed in."""
-        await self.page.get_by_text(f"{extension} · Ready").wait_for()
-
-    async def dial(self, number: str) -> None:
-        """Type a number and call it."""
-        await self.page.get_by_label("Number to call").fill(number)
-        await self.page.get_by_role("button", name="Call", exact=True).click()
 
     async def press(self, button: str) -> None:
         """Click the button of that name."""
         await self.page.get_by_role("button", name=button, exact=True).click()
-
-    async def talks(self) -> None:
-        """Wait until a call is up."""
-        await self.page.locator("#call[data-state=talking]").wait_for()
-
-    async def idle(self) -> None:
-        """Wait until there is no call."""
-        await self.page.locator("#dialler").wait_for()
-
-    async def notice(self) -> str:
-        """Wait for a message; its words."""
-        await self.page.locator("#notice").wait_for()
-        return await self.page.locator("#notice-text").inner_text()
 
     async def listen(self, seconds: float = 1.5) -> list[list[tuple[float, float]]]:
         """Frames of what the other side says: the loudest lines of each as (Hz, dB), the loudest first."""
@@ -210,6 +188,46 @@ class PhonePage:
     async def close(self) -> None:
         """Close the tab, as a person does."""
         await self.page.context.close()
+
+
+class PhonePage(Tab):
+    """One tab with the softphone."""
+
+    number = ""
+    "The extension that it is signed in as."
+
+    @classmethod
+    async def open(cls, browser: Browser, base: str, path: str = "/phone", **options: Any) -> Self:
+        """As Tab.open."""
+        return await super().open(browser, base, path, **options)
+
+    async def sign_in(self, extension: str, password: str) -> None:
+        """Fill in the form; what comes of it is seen in the page."""
+        await self.page.get_by_label("Extension").fill(extension)
+        await self.page.get_by_label("Password").fill(password)
+        await self.page.get_by_role("button", name="Sign in", exact=True).click()
+
+    async def ready(self, extension: str) -> None:
+        """Wait until the page is signed in."""
+        await self.page.get_by_text(f"{extension} · Ready").wait_for()
+
+    async def dial(self, number: str) -> None:
+        """Type a number and call it."""
+        await self.page.get_by_label("Number to call").fill(number)
+        await self.page.get_by_role("button", name="Call", exact=True).click()
+
+    async def talks(self) -> None:
+        """Wait until a call is up."""
+        await self.page.locator("#call[data-state=talking]").wait_for()
+
+    async def idle(self) -> None:
+        """Wait until there is no call."""
+        await self.page.locator("#dialler").wait_for()
+
+    async def notice(self) -> str:
+        """Wait for a message; its words."""
+        await self.page.locator("#notice").wait_for()
+        return await self.page.locator("#notice-text").inner_text()
 
 
 REFUSED = """

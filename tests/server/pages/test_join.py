@@ -12,6 +12,7 @@ import pytest
 from server.sections import Config
 from signalling import Session, session_id_of
 from tests.server.house import TENANT, House, open_house
+from tests.server.test_ws import browser
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 VOID = {"meta", "link", "input", "br"}
@@ -131,10 +132,65 @@ async def test_c17_who_has_the_link_accepts_as_a_guest(house: House) -> None:
     assert guest.display_name == "Pat"
     shown = await page(house, path)
     assert "The invitation is accepted." in shown.words
-    assert {"id": "sitting"} in shown.all("section")
-    assert shown.all("form") == []
+    assert [form.get("method") for form in shown.all("form")] == [None]  # nothing to answer any more
     _, found = await house.get(f"/api/v1/sessions/{session.id}")
     assert found["data"]["partner"] == {"id": guest.user, "name": "Pat"}
+
+
+def sitting(shown: Reader) -> dict[str, str | None]:
+    """The part of the page that joins."""
+    return next(part for part in shown.all("div") if part.get("id") == "join")
+
+
+async def test_13_a_guest_joins_with_a_token_that_is_good_for_this_session_alone(house: House) -> None:
+    session, path = await invite(house)
+    await answer(house, path, answer="accept", name="Pat")
+    other, _ = await invite(house, inviteEmail="somebody@example.com")
+    token = sitting(await page(house, path))["data-token"]
+    assert token == sitting(await page(house, path))["data-token"], "one for an invitation, however often it is loaded"
+    house.tokens["guest"] = str(token)
+    async with browser(house, "guest") as guest:
+        assert (await guest.result("join", session=session.id))["participant"] == 1
+        await guest.result("chat", text="hello")
+        for kind, fields in (
+            ("call", {"number": "1001", "sdp": "v=0"}),
+            ("join", {}),
+            ("join", {"session": other.id}),
+            ("end", {"session": session.id}),
+            ("hold", {"session": session.id, "on": True}),
+        ):
+            assert await guest.refusal(kind, **fields) == "FORBIDDEN", kind
+        await guest.result("leave", session=session.id)
+    for path in ("/api/v1/sessions", "/api/sessions", "/channels"):
+        assert (await house.post(path, {}, token="guest"))[0] in (400, 403)
+    assert (await house.get(f"/api/v1/sessions/{session.id}", token="guest"))[0] == 403
+
+
+async def test_13_who_accepted_by_an_application_gets_no_token_of_the_page(house: House) -> None:
+    session, path = await invite(house)
+    invitation = path.rpartition("/")[2]
+    assert (await house.post(f"/api/v1/invitations/{invitation}/accept", {}, token="bob"))[0] == 200
+    assert session.status == "ACTIVE"
+    assert "data-token" not in sitting(await page(house, path))
+
+
+async def test_13_a_link_to_a_session_says_nothing_of_it(house: House) -> None:
+    session, _ = await invite(house)
+    shown, other = await page(house, f"/join/{session.id}"), await page(house, f"/join/{int(session.id) + 1}")
+    assert shown.words == other.words
+    assert sitting(shown)["data-session"] == session.id
+    assert "data-token" not in sitting(shown)
+    labels = {label["for"] for label in shown.all("label")}
+    assert {field["id"] for field in shown.all("input")} == labels
+    _, _, response = await house.call("GET", f"/join/{session.id}", token=None)
+    policy = response.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "script-src 'self'" in policy
+    assert " ws://127.0.0.1:" in policy
+    for script in (*shown.all("script"), {"src": "/pages/channel.js"}, {"src": "/pages/words.js"}):
+        status, _, response = await house.call("GET", str(script["src"]), token=None)
+        assert (status, response.headers["Content-Type"]) == (200, "text/javascript; charset=utf-8")
+    assert (await house.call("GET", "/pages/join.py", token=None))[0] == 404
 
 
 async def test_a_guest_without_a_name_has_the_one_of_the_invitation(house: House) -> None:

@@ -1,0 +1,124 @@
+"""The page that joins a session, in a real browser: by an invitation's link as a guest, and by a token."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser
+
+from tests.interop.scenes import Outcome, Scenes
+from tests.interop.settings import Settings
+from tests.interop.stage import Stage, stage_with_server
+
+from .chromium import MOBILE, TONE_HZ, WAIT_MS, Tab, chromium
+
+pytestmark = pytest.mark.interop
+ANN, BEN = "token-of-ann-for-these-tests", "token-of-ben-for-these-tests"
+NO_MICROPHONE = "The microphone is not allowed."
+
+
+class JoinPage(Tab):
+    """One tab with the page."""
+
+    async def joins(self) -> None:
+        """Press Join, and wait for sound."""
+        await self.press("Join")
+        await self.inside()
+
+    async def inside(self) -> None:
+        """Wait until it is in the conversation, with sound."""
+        await self.page.locator("#join[data-state=in]").wait_for()
+
+    async def sees(self, *people: str) -> None:
+        """Wait until exactly these are listed."""
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + WAIT_MS / 1000
+        while sorted(seen := await self.page.locator("#people li").all_inner_texts()) != sorted(people):
+            assert loop.time() < give_up_at, f"{seen} are listed"
+            await asyncio.sleep(0.05)
+
+
+@dataclass
+class Hall:
+    """A stage with a browser."""
+
+    stage: Stage
+    browser: Browser
+
+    async def post(self, path: str, token: str = ANN, **body: object) -> dict[str, Any]:
+        """As an application does."""
+        status, answer = await self.stage.server.post(path, body, token)
+        assert status in (200, 201), answer
+        data: dict[str, Any] = answer["data"]
+        return data
+
+    @asynccontextmanager
+    async def page(self, path: str, **options: Any) -> AsyncIterator[JoinPage]:
+        """A tab; nothing may have gone wrong in it."""
+        base = f"http://127.0.0.1:{self.stage.server.http_port}"
+        page = await JoinPage.open(self.browser, base, path, **options)
+        try:
+            yield page
+            assert page.errors == []
+        finally:
+            await page.close()
+
+
+scenes: Scenes[Hall] = Scenes()
+
+
+@asynccontextmanager
+async def hall(folder: Path) -> AsyncIterator[Hall]:
+    settings = Settings()
+    for name, token in (("ann", ANN), ("ben", BEN)):
+        settings.tokens.append({"name": name, "token": token, "role": "member", "user": name})
+    async with (
+        stage_with_server(folder, settings, captures=False) as stage,
+        chromium(stage.network, folder / "browser") as browser,
+    ):
+        yield Hall(stage, browser)
+
+
+@pytest.fixture(scope="module")
+def outcomes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
+    return scenes.play(request, lambda: hall(tmp_path_factory.mktemp("join")), at_once=1)
+
+
+@scenes.add
+async def a_guest_and_a_user_hear_each_other(hall: Hall) -> None:
+    """Mute, a reload in the call, leave; one of the two on a telephone's screen."""
+    made = await hall.post("/api/v1/sessions", inviteEmail="pat@example.com", inviteName="Pat")
+    session = made["session"]["id"]
+    async with (
+        hall.page(f"/join/{session}#token={ANN}") as ann,
+        hall.page(f"/join/{made['invitationId']}", size=MOBILE) as guest,
+    ):
+        await ann.joins()
+        await guest.page.get_by_label("Your name").fill("Pat")
+        await guest.press("Accept")
+        await guest.joins()
+        await ann.inside()
+        await asyncio.gather(ann.hears(TONE_HZ), guest.hears(TONE_HZ))
+        await asyncio.gather(ann.sees("ann (you)", "Pat"), guest.sees("ann", "Pat (you)"))
+        await guest.press("Mute")
+        await ann.sees("ann (you)", "Pat, muted")
+        await ann.never_hears(TONE_HZ)
+        await guest.press("Unmute")
+        await ann.hears(TONE_HZ)
+        await ann.page.reload()
+        await ann.inside()
+        await asyncio.gather(ann.hears(TONE_HZ), guest.hears(TONE_HZ))
+        await guest.press("Leave")
+        await ann.sees("ann (you)")
+        assert await guest.page.locator("#state").inner_text() == "You have left the conversation."
+
+
+@pytest.mark.parametrize("name", scenes.names())
+def test_13_join_page(name: str, outcomes: dict[str, Outcome]) -> None:
+    outcomes[name].check()
