@@ -103,10 +103,9 @@ def _in_common(wanted: Sequence[Codec], possible: Iterable[Codec]) -> tuple[tupl
 class VideoNegotiation:
     """The state of the video section of one leg. Called by `Negotiation` beside its own steps."""
 
-    def __init__(self, ssrc: int, cname: str, transport_lines: Callable[[str, str], Sequence[str]]) -> None:
+    def __init__(self, transport_lines: Callable[[str, str], Sequence[str]]) -> None:
         """`transport_lines` takes kind and mid."""
         self.agreed: VideoAgreement | None = None
-        self._ssrc, self._cname = ssrc, cname
         self._transport_lines = transport_lines
         self._pending = False
         self._received: _Section | None = None
@@ -231,5 +230,4 @@ class VideoNegotiation:
                 lines.append(f"a=fmtp:{codec.payload_type} {codec.fmtp}")
             lines += (f"a=rtcp-fb:{codec.payload_type} {each}" for each in FEEDBACK)
         lines += (f"a={DIRECTIONS[section.direction]}", *self._transport_lines("video", section.mid))
-        lines.append(f"a=ssrc:{self._ssrc} cname:{self._cname}")
         return "\r\n".join(lines)

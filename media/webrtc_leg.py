@@ -103,11 +103,13 @@ class WebRtcLeg(VoiceLeg):
         negotiation = Negotiation(policy, host.advertised_host, pair.port, session_id, self._admit, self._sdp)
         super().__init__(leg_id, host, negotiation)
         self._describe(self._prepared)
+        self._out.begin(random.getrandbits(32), random.getrandbits(16), random.getrandbits(32), _monotonic())
         self._video: VideoStream | None = None
+        cname, ssrc, video_ssrc = self._rtcp.cname, self._out.ssrc or 0, random.getrandbits(32)
+        self._sdp.name_streams(cname, audio=ssrc, video=video_ssrc)
         if video:
-            ssrc, cname = random.getrandbits(32), self._rtcp.cname
-            negotiation.video = VideoNegotiation(ssrc, cname, self._sdp.stream_lines)
-            self._video = VideoStream(ssrc, cname, self._send_video, self._send_report)
+            negotiation.video = VideoNegotiation(self._sdp.stream_lines)
+            self._video = VideoStream(video_ssrc, cname, self._send_video, self._send_report)
         self._video_numbers: frozenset[int] = frozenset()
         self._source = self._sink = self
         self._remote_transport: RemoteTransport | None = None

@@ -116,12 +116,18 @@ class WebRtcTransport:
         self.mid = "0"
         "Of the audio section: ours in an offer, the remote party's in an answer."
         self._fingerprint = fingerprint
+        self._ssrcs: dict[str, int] = {}
+        self._cname = ""
         self._ufrag = self._password = ""
         self._candidates: tuple[str, ...] = ()
 
     def show(self, ufrag: str, password: str, candidates: Sequence[str]) -> None:
         """Describe this ICE agent from now on; `candidates` are values of a=candidate."""
         self._ufrag, self._password, self._candidates = ufrag, password, tuple(candidates)
+
+    def name_streams(self, cname: str, **ssrcs: int) -> None:
+        """Say by which SSRC each kind comes: without it Chromium may lose a stream when it renegotiates."""
+        self._cname, self._ssrcs = cname, ssrcs
 
     def session_lines(self, sections: Sequence[str]) -> str:
         """One bundle of our sections: what is refused is not part of it (RFC 8843 §7.3.3)."""
@@ -141,6 +147,7 @@ class WebRtcTransport:
             f"a=setup:{self.setup}",
             *(f"a=candidate:{candidate}" for candidate in self._candidates),
             "a=end-of-candidates",
+            *([f"a=ssrc:{self._ssrcs[kind]} cname:{self._cname}"] if kind in self._ssrcs else []),
         )
 
     def refuse(self, media: MediaDescription) -> str:
