@@ -20,7 +20,6 @@ from .chromium import MOBILE, TONE_HZ, WAIT_MS, Tab, chromium
 
 pytestmark = pytest.mark.interop
 ANN, BEN = "token-of-ann-for-these-tests", "token-of-ben-for-these-tests"
-NO_MICROPHONE = "The microphone is not allowed."
 
 
 class JoinPage(Tab):
@@ -42,6 +41,11 @@ class JoinPage(Tab):
         while sorted(seen := await self.page.locator("#people li").all_inner_texts()) != sorted(people):
             assert loop.time() < give_up_at, f"{seen} are listed"
             await asyncio.sleep(0.05)
+
+    async def notice(self) -> str:
+        """Wait for a message; its words."""
+        await self.page.locator("#notice").wait_for()
+        return await self.page.locator("#notice").inner_text()
 
 
 @dataclass
@@ -117,6 +121,38 @@ async def a_guest_and_a_user_hear_each_other(hall: Hall) -> None:
         await guest.press("Leave")
         await ann.sees("ann (you)")
         assert await guest.page.locator("#state").inner_text() == "You have left the conversation."
+
+
+@scenes.add
+async def failures_are_said_in_words(hall: Hall) -> None:
+    """No microphone, a wrong token, no such session; a token typed in works."""
+    made = await hall.post("/api/v1/sessions", inviteEmail="kim@example.com")
+    session = made["session"]["id"]
+    async with hall.page(f"/join/{session}#token={ANN}", microphone=False) as page:
+        await page.press("Join")
+        assert (await page.notice()).startswith("The microphone is not allowed.")
+    async with hall.page(f"/join/{session}") as page:
+        await page.page.get_by_label("Access token").fill("wrong")
+        await page.press("Join")
+        await page.page.get_by_text("The access token is not valid, or no longer.").wait_for()
+        await page.page.get_by_label("Access token").fill(BEN)
+        await page.page.get_by_label("Your name").fill("Ben")
+        await page.joins()
+        await page.sees("Ben (you)", "ann")
+        page.errors.clear()  # browsers count the 401 of the wrong token among them
+    async with hall.page(f"/join/1876946944000000001#token={BEN}") as page:
+        await page.press("Join")
+        assert (await page.notice()).startswith("There is no such conversation")
+
+
+@scenes.add
+async def a_second_window_takes_over(hall: Hall) -> None:
+    made = await hall.post("/api/v1/sessions", inviteEmail="lou@example.com")
+    path = f"/join/{made['session']['id']}#token={ANN}"
+    async with hall.page(path) as first, hall.page(path) as second:
+        await first.joins()
+        await second.joins()
+        assert (await first.notice()).startswith("You joined this conversation in another window")
 
 
 @pytest.mark.parametrize("name", scenes.names())

@@ -187,8 +187,8 @@ async def test_13_a_link_to_a_session_says_nothing_of_it(house: House) -> None:
     assert "default-src 'none'" in policy
     assert "script-src 'self'" in policy
     assert " ws://127.0.0.1:" in policy
-    for script in (*shown.all("script"), {"src": "/pages/channel.js"}, {"src": "/pages/words.js"}):
-        status, _, response = await house.call("GET", str(script["src"]), token=None)
+    for path in (*(script["src"] for script in shown.all("script")), "/pages/channel.js", "/pages/words.js"):
+        status, _, response = await house.call("GET", str(path), token=None)
         assert (status, response.headers["Content-Type"]) == (200, "text/javascript; charset=utf-8")
     assert (await house.call("GET", "/pages/join.py", token=None))[0] == 404
 
