@@ -233,9 +233,11 @@ class Leg:
         self.media.on_timeout = self._on_silence
 
     def lose(self) -> None:
-        """The browser is gone for the moment: its silence no longer counts."""
+        """The browser is gone for the moment. Its media with it: who comes back gets another one, see `renew`."""
         self.away = True
+        self.keep_stats()
         self.media.on_timeout = None
+        self.media.close()
 
     def renew(self, media: MediaLeg, offer: str) -> None:
         """Offer fresh media to a browser that came back. Raises CallStateError when it is gone again."""
@@ -261,6 +263,8 @@ class Leg:
 
     def press(self, digits: str) -> None:
         """Send digits (0-9 * # A-D) in the way that its party takes. Raises MediaError."""
+        if self.away:
+            raise MediaError("the browser is away")
         try:
             if self.takes_events:
                 self.media.send_dtmf(digits)

@@ -192,7 +192,11 @@ class Registry:
         if self._reaper is not None:
             self._reaper.cancel()
         sessions = [session for session in self.sessions() if session.has_task]
-        waits = [asyncio.ensure_future(session.end(cause="the server stops")) for session in sessions]
+        cause = "the server stops"
+        waits = [
+            asyncio.ensure_future(session.end(cause=cause) if session.in_call else session.end_media(cause))
+            for session in sessions
+        ]
         if waits:
             await asyncio.wait(waits, timeout=CLOSE_WAIT_S)
 

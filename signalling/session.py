@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import structlog
 
-from .commands import CallRecord, Drop, Finished, HangUp, Hold, LegEvent
+from .commands import By, CallRecord, Drop, Finished, HangUp, Hold, LegEvent
 from .errors import AlreadyThere, LimitReached, NotThere, SessionNotActive, SignallingError, WrongState
 from .events import (
     CallEnded,
@@ -397,11 +397,16 @@ class Session:
         if self.ended:
             raise WrongState("the session has ended")
         self._ending, self.ended_by = True, by
-        if self._task is None or self._task.done():
+        if self.has_task:
+            await self.end_media(cause, "command")
+        else:
             self._end(Finished(cause, by="command"), time())
-            return
-        self.post(HangUp(cause))
-        await asyncio.shield(self._task)
+
+    async def end_media(self, cause: str, by: By = "server") -> None:
+        """End what goes on, but the session only when a call made it."""
+        self.post(HangUp(cause, by))
+        if self._task is not None:
+            await asyncio.wait([self._task])
 
     def abandon(self, cause: str) -> None:
         """End a session without a call for a reason of the server's own."""
@@ -557,11 +562,6 @@ class Session:
         status = self.call.status if self.calls else end.status
         self.emit(SessionEnded, cause=end.cause, status=status, by=end.by, user=self.ended_by)
         self._on_end(self)
-
-    async def stopped(self) -> None:
-        """Wait until the task has ended; used when the server stops."""
-        if self._task is not None:
-            await asyncio.wait([self._task])
 
     # Events.
 

@@ -546,6 +546,14 @@ def test_f2_the_end_of_a_session_ends_all_media(scene: Scene) -> None:
     scene.nothing_left()
 
 
+def test_f2_a_server_that_stops_ends_the_media_and_keeps_the_session(scene: Scene) -> None:
+    (ann,) = gathering(scene, "ann")
+    session = scene.session(ann)
+    scene.sim.run(scene.house.registry.close())
+    assert ann.await_frame("ended")["reason"] == "hung up"
+    assert (session.ended, session.has_task) == (False, False)
+
+
 def test_f2_nothing_changes_in_a_paused_session(scene: Scene) -> None:
     ann, ben = gathering(scene, "ann", "ben")
     session = scene.session(ann)
