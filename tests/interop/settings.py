@@ -28,6 +28,7 @@ class Settings:
     numbers: list[dict[str, Any]] = field(default_factory=list)
     media: dict[str, Any] = field(default_factory=dict)
     limits: dict[str, Any] = field(default_factory=dict)
+    webrtc: dict[str, Any] = field(default_factory=dict)
     tokens: list[dict[str, Any]] = field(default_factory=list)
     rtp_ports: int = RTP_PORTS
     address: str = "127.0.0.1"
@@ -51,6 +52,7 @@ class Settings:
             "sip": {"listen": listen},
             "media": {"ports": f"{first}-{first + self.rtp_ports - 1}", **self.media},
             "limits": self.limits,
+            "webrtc": self.webrtc,
         }
         lists: dict[str, list[dict[str, Any]]] = {
             "extensions": self.extensions,
