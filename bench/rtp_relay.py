@@ -13,11 +13,13 @@ import socket
 import sys
 from collections.abc import Callable, Coroutine
 from functools import partial
+from importlib import import_module
 from typing import cast
 
 import uvloop
 
-from media import MediaConfig, MediaEngine, coders
+from media import MediaConfig, MediaEngine
+from media.coders import G722_MODULE
 
 A_PORTS, B_PORTS = 50_000, 55_000
 RELAY_PORTS = (10_000, 29_999)
@@ -63,7 +65,7 @@ async def bare(calls: int) -> None:
 async def ringway(calls: int, formats: tuple[str, str] = ("0", "0")) -> None:
     """Two legs a call, offered and answered as in a real one; where the formats differ they are transcoded."""
     if formats[0] != formats[1]:
-        coders.load()
+        import_module(G722_MODULE)
     engine = MediaEngine(MediaConfig(port_range=RELAY_PORTS))
     for number in range(calls):
         a, b = engine.create_leg(), engine.create_leg()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import audioop
 import sys
 from collections.abc import Callable, Iterable
-from importlib import import_module
 from typing import Final, Protocol
 
 from . import opus
@@ -155,23 +154,13 @@ def _bitrate(written: str, rate_hz: int) -> int:
     return max(6_000, min(ours, int(written))) if written.isascii() and written.isdigit() and written else ours
 
 
-# PyAV and numpy take a second to import, and most calls need neither.
+# PyAV takes a quarter of a second to import, numpy more, and most calls need neither: modules that use them are loaded
+# in a thread when a call comes that does.
+
+
+G722_MODULE: Final = f"{__package__}.g722"
 
 
 def is_loaded(codecs: Iterable[Codec]) -> bool:
-    """True if these can be coded and brought to one rate without importing anything large."""
-    return WIDE_HZ not in {rate_of(codec) for codec in codecs} or loaded()
-
-
-def loaded() -> bool:
-    """True if there is nothing left to import."""
-    return all(name in sys.modules for name in _LARGE)
-
-
-def load() -> None:
-    """Import what `is_loaded` asks for; may run in a thread."""
-    for name in _LARGE:
-        import_module(name)
-
-
-_LARGE: Final = tuple(f"{__package__}.{name}" for name in ("g722", "mixing", "resample"))
+    """True if these can be coded without importing anything large; else G722_MODULE is to be loaded."""
+    return G722_MODULE in sys.modules or all(codec.key != G722 for codec in codecs)

@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from typing import Any
 
-from . import coders
 from .codecs import KNOWN, Codec, policy_of
 from .errors import MediaError
 from .leg import Attachment, MediaLeg, Mix
@@ -71,7 +71,7 @@ class MediaEngine:
         self._wheel_timer: asyncio.TimerHandle | None = None
         self._ticker = Ticker(self.loop)
         self._wheel_at = 0
-        self._loading: asyncio.Future[None] | None = None
+        self._loading: dict[str, asyncio.Future[object]] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
     # Verbs of `Media`.
@@ -181,10 +181,10 @@ class MediaEngine:
         """Call this every 20 ms with the monotonic time, until it returns False."""
         self._ticker.add(tick)
 
-    def load_coders(self) -> None:
-        """Import in the background what codecs need; a second, once."""
-        if self._loading is None:
-            self._loading = self.loop.run_in_executor(None, coders.load)
+    def load(self, module: str) -> None:
+        """Import in the background what takes long and is seldom needed; once."""
+        if module not in self._loading:
+            self._loading[module] = self.loop.run_in_executor(None, import_module, module)
 
     def closed(self, leg: VoiceLeg, pair: PortPair) -> None:
         """A leg is gone; its ports are free."""

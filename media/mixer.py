@@ -7,12 +7,13 @@ each speaker has an encoder of his own, for he hears the others alone.
 from __future__ import annotations
 
 import audioop
+import sys
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from . import comfort
 from .codecs import Codec
-from .coders import WIDE_HZ, loaded, ptime_for
+from .coders import WIDE_HZ, ptime_for
 from .leg import MediaLeg
 from .playout import Playout
 from .sender import AudioSender
@@ -26,6 +27,8 @@ HANGOVER: Final = 15
 MAX_LEGS: Final = 500
 "Of one mix: what one core can encode and send is less."
 
+MIXING_MODULE: Final = f"{__package__}.mixing"
+
 GroupKey = tuple[tuple[str, int, int], str, int]
 
 
@@ -35,8 +38,8 @@ class MixHost(Protocol):
     def every_tick(self, tick: Callable[[float], bool]) -> None:
         """Call this every 20 ms with the monotonic time, until it returns False."""
 
-    def load_coders(self) -> None:
-        """Import in the background what codecs need."""
+    def load(self, module: str) -> None:
+        """Import in the background what takes long."""
 
     def bridged(self, change: int) -> None:
         """Count bridges."""
@@ -136,8 +139,8 @@ class Mixer:
 
     def tick(self, now: float) -> bool:
         """Mix and send 20 ms. False when nobody is left."""
-        if not loaded():
-            self._host.load_coders()
+        if MIXING_MODULE not in sys.modules:  # it takes numpy, which takes a second
+            self._host.load(MIXING_MODULE)
             return bool(self._members)
         from .mixing import mixed
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from .codecs import KNOWN, Codec
-from .coders import can_code, is_loaded, loaded
+from .coders import G722, G722_MODULE, can_code, is_loaded
 from .dtmf import EventWriter
 from .errors import MediaError
 from .leg import Attachment, LegStats
@@ -39,8 +39,8 @@ class VoiceHost(Protocol):
     def every_tick(self, tick: Callable[[float], bool]) -> None:
         """Call this every 20 ms with the monotonic time, until it returns False."""
 
-    def load_coders(self) -> None:
-        """Import in the background what codecs need."""
+    def load(self, module: str) -> None:
+        """Import in the background what takes long."""
 
 
 class VoiceLeg(RelayLeg):
@@ -87,6 +87,28 @@ class VoiceLeg(RelayLeg):
         """Send a compound RTCP packet, if the way is known and open."""
         raise NotImplementedError
 
+    def receive_offer(self, sdp: str) -> None:
+        """Take a remote offer."""
+        super().receive_offer(sdp)
+        self._foresee()
+
+    def receive_answer(self, sdp: str) -> None:
+        """Take the answer to our offer, or a later one to the same offer."""
+        super().receive_answer(sdp)
+        self._foresee()
+
+    def _foresee(self) -> None:
+        """Load what the party's first choice may take, before it speaks."""
+        if self.codecs and self.codecs[0].key == G722:
+            self._loaded(self.codecs[:1])
+
+    def _loaded(self, codecs: Sequence[Codec]) -> bool:
+        """True if these can be coded; else they are being loaded."""
+        if not is_loaded(codecs):
+            self._voice_host.load(G722_MODULE)
+            return False
+        return True
+
     # What we hear.
 
     def tap(self, tap: Tap | None) -> None:
@@ -118,16 +140,14 @@ class VoiceLeg(RelayLeg):
             return None
         received = agreement.receives
         if self._tap is not None:
-            if not loaded():
-                self._voice_host.load_coders()
+            if not self._loaded(received):
                 return None
             sink, rate_hz = self._tap
             return AudioReceiver(received, rate_hz, sink)
         codec = target_of(peer.sends) if peer is not None else None
         if codec is None or not isinstance(peer, VoiceLeg):
             return None
-        if not is_loaded((codec, *received)):
-            self._voice_host.load_coders()
+        if not self._loaded((codec, *received)):
             return None
         return transcoder(received, codec, peer.ptime_ms, peer.maxptime_ms, peer)
 
@@ -179,10 +199,7 @@ class VoiceLeg(RelayLeg):
         if self._writer is not None:
             return None
         codec = target_of(self.sends)
-        if codec is not None and not is_loaded((codec,)):
-            self._voice_host.load_coders()
-            return None
-        return codec
+        return codec if codec is not None and self._loaded((codec,)) else None
 
     @property
     def can_hear_players(self) -> bool:

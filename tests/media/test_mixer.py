@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Callable
+from importlib import import_module
 
 import pytest
 
-from media import MediaEngine, coders
+from media import MediaEngine
 from media.codecs import KNOWN
-from media.coders import make_decoder, make_encoder
+from media.coders import G722_MODULE, make_decoder, make_encoder
+from media.mixer import MIXING_MODULE
 from media.mixing import mixed
 from media.voice_leg import VoiceLeg
 
@@ -23,7 +25,8 @@ Make = Callable[[int], Party]
 @pytest.fixture(autouse=True)
 def loaded() -> None:
     """What a process imports at its first mix."""
-    coders.load()
+    import_module(MIXING_MODULE)
+    import_module(G722_MODULE)
 
 
 def frame(*samples: int) -> bytes:

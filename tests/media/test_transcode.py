@@ -8,15 +8,16 @@ import gc
 import random
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from itertools import pairwise, permutations
 
 import pytest
 
-from media import MediaEngine, MediaError, coders
+from media import MediaEngine, MediaError
 from media.codecs import KNOWN, Codec
-from media.coders import make_decoder, make_encoder
+from media.coders import G722_MODULE, make_decoder, make_encoder
 from media.dtmf import END, PAYLOAD
-from media.mixer import Mixer
+from media.mixer import MIXING_MODULE, Mixer
 from media.player import prompt_frames
 from media.receiver import AudioReceiver
 from media.sender import AudioSender
@@ -37,7 +38,8 @@ EVENTS = {
 @pytest.fixture(autouse=True)
 def loaded() -> None:
     """What a process imports at the first call that needs it."""
-    coders.load()
+    import_module(G722_MODULE)
+    import_module(MIXING_MODULE)
 
 
 class Caller:
@@ -243,11 +245,11 @@ async def test_the_cheaper_law_is_taken_where_there_is_a_choice(engine: MediaEng
 async def test_what_needs_loading_is_loaded_in_the_background(
     engine: MediaEngine, party: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delitem(sys.modules, "media.resample")
+    monkeypatch.delitem(sys.modules, G722_MODULE)
     a, b = Caller(party(0xA), "g722"), Caller(party(0xB), "pcmu")
     leg_a, _ = call(engine, a, b)
     a.say()
-    await until(lambda: "media.resample" in sys.modules and leg_a.stats.packets_received == 1)
+    await until(lambda: G722_MODULE in sys.modules and leg_a.stats.packets_received == 1)
     a.say()
     await b.hear(1)
 
