@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from .browser_calls import BrowserLine, BrowserRinging
 from .channel_frames import encoded
-from .errors import LimitReached, NotThere
+from .errors import ChannelError, LimitReached
 from .events import Happening, ParticipantLeft, SessionEnded, event_body
 
 if TYPE_CHECKING:
@@ -168,10 +168,10 @@ class ChannelDesk:
         return ringing
 
     def ringing(self, connection: ChannelConnection, call_id: str) -> BrowserRinging:
-        """An incoming call of the connection's user. NotThere when it does not ring, or no longer."""
+        """An incoming call of the connection's user. ChannelError when it does not ring, or no longer."""
         ringing = self._ringing.get(call_id)
         if ringing is None or ringing.owner != _owner(connection):
-            raise NotThere("no such call rings here")
+            raise ChannelError("UNKNOWN_CALL", "no such call rings here", status=404)
         return ringing
 
     def _rings_no_more(self, ringing: BrowserRinging) -> None:

@@ -59,7 +59,7 @@ ERROR_CODES: Mapping[str, str] = {
     "TOO_MANY_PENDING": "Too many commands wait for their results.",
     "GLARE": "Both sides offered: answer the server's offer, then offer again after `retry_after_s`.",
     "MEDIA_REFUSED": "The session description is malformed, or has nothing that the server or the other party can do.",
-    "NOT_SUPPORTED_YET": "The command is known, but this server cannot carry it out.",
+    "UNKNOWN_CALL": "No such call rings here, or no longer.",
     "INTERNAL": "An error of the server.",
 }
 "What the channel itself refuses. The others are those of the REST API, such as UNKNOWN_SESSION or WRONG_STATE."
@@ -221,7 +221,7 @@ class Dial(SessionCommand):
     """Call a number or a user: in a session that the client takes part in, or in a new one."""
 
     type: Literal["call"]
-    number: Annotated[Name, Field(description="A number, or the id or handle of a user who is connected.")]
+    number: Annotated[Name, Field(description="A number, or the id of a user who is connected.")]
     trunk: Annotated[Name | None, Field(description="By which to leave; left out: as the routes say.")] = None
     caller: Annotated[Name | None, Field(description="Caller id: with `trunk`, or a number of the user's own.")] = None
     name: Annotated[Name | None, Field(description="By which the callee sees the user.")] = None

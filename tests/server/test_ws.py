@@ -363,7 +363,18 @@ async def test_the_description_has_every_message_and_only_references_that_lead_s
             node = node[part]
 
 
+def test_the_whole_call_of_the_page_has_frames_that_there_are() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "channel.md").read_text()
+    lines = [line for line in page.splitlines() if line.startswith(('C {"type":"', 'S {"type":"'))]
+    assert len(lines) > 20
+    for line in lines:
+        kind = line.split('"')[3]
+        assert kind in (COMMANDS if line.startswith("C") else ANSWERS), line
+
+
 def test_the_page_of_the_protocol_has_every_name() -> None:
     page = (Path(__file__).parents[2] / "docs" / "channel.md").read_text()
+    for name in ANSWERS:
+        assert f"| `{name}` |" in page, name
     for name in (*COMMANDS, *ERROR_CODES, *NOTICES, *map(str, CLOSE_CODES)):
         assert f"`{name}`" in page, name

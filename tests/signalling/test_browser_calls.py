@@ -152,8 +152,8 @@ def test_f2_what_is_no_use_as_an_offer_is_refused_and_leaves_nothing(scene: Scen
     assert page.refusal(type="offer", sdp="v=0") == "MEDIA_REFUSED"
     assert page.refusal(type="answer", sdp=page.sdp()) == "WRONG_STATE"
     assert page.refusal(type="candidate", candidate=None) == "WRONG_STATE"
-    assert page.refusal(type="accept", call="x", sdp=page.sdp()) == "NOT_PARTICIPANT"
-    assert page.refusal(type="reject", call="x") == "NOT_PARTICIPANT"
+    assert page.refusal(type="accept", call="x", sdp=page.sdp()) == "UNKNOWN_CALL"
+    assert page.refusal(type="reject", call="x") == "UNKNOWN_CALL"
     assert scene.house.media.live == []
 
 
@@ -227,7 +227,7 @@ def test_f2_a_call_rings_phone_and_browsers_and_the_first_answer_wins(scene: Sce
     scene.sim.run_until(lambda: call.state == "talking")
     assert two.await_frame("cancelled")["code"] == "ANSWERED_ELSEWHERE"
     scene.sim.run_until(lambda: phone.call.state == "ended")
-    assert two.refusal(type="accept", call=incoming["call"], sdp=two.sdp()) == "NOT_PARTICIPANT"
+    assert two.refusal(type="accept", call=incoming["call"], sdp=two.sdp()) == "UNKNOWN_CALL"
     assert scene.joined == [("bridge", 2)]
     assert [who.user for who in scene.session(one).present()] == ["ann", "ben"]
     one.result(type="candidate", candidate="candidate:1 1 udp 1 192.0.2.9 9 typ host")
