@@ -9,9 +9,11 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 
 import pytest
+from aioice import stun
 from aiortc import RTCSessionDescription
 
 from media import MediaConfig, MediaEngine, MediaError, ice, webrtc_leg
+from media.ice import SecureTransport
 from media.webrtc_leg import WebRtcLeg
 
 from .test_webrtc_leg import TONE_HZ, browser, engine, level_hz, offered, until
@@ -210,3 +212,60 @@ async def test_4_a_silent_browser_is_noticed(
     call.browser._secure.pair.rtp.close()  # no goodbye: its battery is empty
     await until(lambda: reasons)
     assert "silent" in reasons[0]
+
+
+class Elsewhere(asyncio.DatagramProtocol):
+    """Another address of the browser: it checks, nominates itself, and answers checks."""
+
+    def __init__(self, browser: SecureTransport) -> None:
+        self._path = browser.path
+        self.media = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+
+    def nominate(self, server: tuple[str, int]) -> None:
+        path = self._path
+        request = stun.Message(stun.Method.BINDING, stun.Class.REQUEST)
+        request.attributes["USERNAME"] = f"{path.remote_username}:{path.local_username}"
+        request.attributes |= {"PRIORITY": 1, "ICE-CONTROLLING": 1, "USE-CANDIDATE": None}
+        request.add_message_integrity(str(path.remote_password).encode())
+        self._transport.sendto(bytes(request), server)  # type: ignore[attr-defined]
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        if data[0] >= 128:
+            self.media += 1
+            return
+        message = stun.parse_message(data)
+        if message.message_class == stun.Class.REQUEST:
+            answer = stun.Message(stun.Method.BINDING, stun.Class.RESPONSE, message.transaction_id)
+            answer.attributes["XOR-MAPPED-ADDRESS"] = addr
+            answer.add_message_integrity(self._path.local_password.encode())
+            self._transport.sendto(bytes(answer), addr)  # type: ignore[attr-defined]
+
+
+async def test_4_media_follows_the_pair_that_the_browser_nominates(
+    engines: tuple[MediaEngine, MediaEngine],
+) -> None:
+    call = Call(engines)
+    await call.begin()
+    secure = call.browser._secure
+    assert secure is not None
+    host, port = call.leg.stats.local
+    transport, elsewhere = await asyncio.get_running_loop().create_datagram_endpoint(
+        lambda: Elsewhere(secure), local_addr=(host, 0)
+    )
+    elsewhere.nominate((host, port))
+    await until(lambda: elsewhere.media > 5)
+    assert call.leg.stats.remote == transport.get_extra_info("sockname")[:2]
+    transport.close()
+
+
+async def test_2_behind_nat_the_candidate_is_the_advertised_address() -> None:
+    engine = MediaEngine(MediaConfig(bind_host="127.0.0.1", advertised_host="203.0.113.7", port_range=(46400, 46403)))
+    leg = engine.create_leg(webrtc=True)
+    (candidate,) = lines(leg.create_offer(), "candidate")
+    _, _, _, _, host, port, _, kind = candidate.split()[:8]
+    assert (host, kind) == ("203.0.113.7", "host")
+    assert int(port) in range(46400, 46404)
+    engine.close()
