@@ -178,7 +178,7 @@ def _remote(
     if media.port and _sendable(connection.host):
         rtp = (connection.host, media.port)
         rtcp = _rtcp_address(media, connection.host)
-    elif media.port and _is_null(connection.host):
+    elif media.port and _is_null(connection.host) and not _by_ice(description, media):
         direction &= ~RECEIVE  # RFC 3264 §8.4: hold as in RFC 2543
     if not media.port:
         direction = 0
@@ -200,6 +200,11 @@ def _sendable(host: str) -> bool:
 
 def _is_null(host: str) -> bool:
     return host in ("0.0.0.0", "::") or host.endswith(".invalid")  # RFC 3264 §8.4, RFC 6157 §3.1
+
+
+def _by_ice(description: SessionDescription, media: MediaDescription) -> bool:
+    """Whether candidates say where the media goes: then a null address means that they follow (RFC 8840 §4.1.3)."""
+    return media.first("ice-ufrag") is not None or "ice-ufrag" in description.attributes
 
 
 def _rtcp_address(media: MediaDescription, host: str) -> tuple[str, int] | None:

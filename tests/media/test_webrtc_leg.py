@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 from fractions import Fraction
 from typing import Any
@@ -115,6 +116,21 @@ async def test_1_a_browser_that_is_called_hears_its_echo(engine: MediaEngine) ->
     engine.echo(leg, prompt=False)
     await until(lambda: isinstance(leg, WebRtcLeg) and leg.state == "connected")
     assert abs(await level_hz(peer) - TONE_HZ) < 20
+    leg.close()
+    await peer.close()
+
+
+async def test_3_a_browser_that_sends_its_candidates_later_is_not_on_hold(engine: MediaEngine) -> None:
+    """Its description says 0.0.0.0 and port 9 (RFC 8840 4.1.1), the old way to say hold."""
+    peer = browser("PCMU")
+    leg = engine.create_leg(webrtc=True)
+    await peer.setLocalDescription(await peer.createOffer())
+    lines = [line for line in peer.localDescription.sdp.splitlines() if "candidate" not in line]
+    lines = ["c=IN IP4 0.0.0.0" if line.startswith("c=") else line for line in lines]
+    lines = [re.sub("^m=audio [0-9]+ ", "m=audio 9 ", line) for line in lines]
+    leg.receive_offer("\r\n".join(lines) + "\r\n")
+    assert "a=sendrecv" in leg.create_answer().splitlines()
+    assert not leg.on_hold
     leg.close()
     await peer.close()
 
