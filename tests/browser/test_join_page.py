@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser
 
+from tests.interop.program import Program
 from tests.interop.scenes import Outcome, Scenes
 from tests.interop.settings import Settings
 from tests.interop.stage import Stage, stage_with_server
@@ -19,6 +21,8 @@ from tests.interop.stage import Stage, stage_with_server
 from .chromium import MOBILE, TONE_HZ, WAIT_MS, Tab, chromium
 
 pytestmark = pytest.mark.interop
+ELSEWHERE = "http://127.0.0.1:8123"
+EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 ANN, BEN = "token-of-ann-for-these-tests", "token-of-ben-for-these-tests"
 
 
@@ -62,11 +66,15 @@ class Hall:
         data: dict[str, Any] = answer["data"]
         return data
 
+    @property
+    def base(self) -> str:
+        """Where the server's pages are."""
+        return f"http://127.0.0.1:{self.stage.server.http_port}"
+
     @asynccontextmanager
-    async def page(self, path: str, **options: Any) -> AsyncIterator[JoinPage]:
+    async def page(self, path: str, base: str = "", **options: Any) -> AsyncIterator[JoinPage]:
         """A tab; nothing may have gone wrong in it."""
-        base = f"http://127.0.0.1:{self.stage.server.http_port}"
-        page = await JoinPage.open(self.browser, base, path, **options)
+        page = await JoinPage.open(self.browser, base or self.base, path, **options)
         try:
             yield page
             assert page.errors == []
@@ -79,7 +87,7 @@ scenes: Scenes[Hall] = Scenes()
 
 @asynccontextmanager
 async def hall(folder: Path) -> AsyncIterator[Hall]:
-    settings = Settings()
+    settings = Settings(server={"websocket_origins": [ELSEWHERE]})
     for name, token in (("ann", ANN), ("ben", BEN)):
         settings.tokens.append({"name": name, "token": token, "role": "member", "user": name})
     async with (
@@ -153,6 +161,33 @@ async def a_second_window_takes_over(hall: Hall) -> None:
         await first.joins()
         await second.joins()
         assert (await first.notice()).startswith("You joined this conversation in another window")
+
+
+@scenes.add
+async def the_example_page_joins_from_elsewhere(hall: Hall) -> None:
+    """One makes a session, the other joins it; both are heard; leave."""
+    serving = [sys.executable, "-m", "http.server", "8123", "--bind", "127.0.0.1", "--directory", str(EXAMPLES)]
+    program = Program(hall.stage.network, serving, hall.stage.place_for("example"))
+    try:
+        await program.listens(8123)
+        async with hall.page("/join.html", ELSEWHERE) as ann, hall.page("/join.html", ELSEWHERE) as ben:
+            await _fill(ann, hall.base, ANN, "")
+            await ann.page.get_by_role("button", name="Leave").wait_for()
+            await _fill(ben, hall.base, BEN, await ann.page.get_by_label("Session").input_value())
+            await asyncio.gather(ann.hears(TONE_HZ), ben.hears(TONE_HZ))
+            await ben.press("Leave")
+            await ann.page.get_by_text("participant.left").wait_for()
+            for page in (ann, ben):
+                page.errors = [error for error in page.errors if "404" not in error]  # it has no icon
+    finally:
+        await program.stop()
+
+
+async def _fill(page: JoinPage, server: str, token: str, session: str) -> None:
+    await page.page.get_by_label("Server").fill(server)
+    await page.page.get_by_label("Token").fill(token)
+    await page.page.get_by_label("Session").fill(session)
+    await page.press("Join")
 
 
 @pytest.mark.parametrize("name", scenes.names())

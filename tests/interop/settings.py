@@ -30,6 +30,7 @@ class Settings:
     limits: dict[str, Any] = field(default_factory=dict)
     webrtc: dict[str, Any] = field(default_factory=dict)
     tokens: list[dict[str, Any]] = field(default_factory=list)
+    server: dict[str, Any] = field(default_factory=dict)
     rtp_ports: int = RTP_PORTS
     address: str = "127.0.0.1"
 
@@ -48,7 +49,7 @@ class Settings:
         admin = {"name": "admin", "token": ADMIN_TOKEN, "role": "admin"}
         plain = {"name": "plain", "token": USER_TOKEN, "allow": ["0."]}
         sections: dict[str, dict[str, Any]] = {
-            "server": {"host": "127.0.0.1", "http_port": http_port, "log_format": "json"},
+            "server": {"host": "127.0.0.1", "http_port": http_port, "log_format": "json", **self.server},
             "sip": {"listen": listen},
             "media": {"ports": f"{first}-{first + self.rtp_ports - 1}", **self.media},
             "limits": self.limits,
