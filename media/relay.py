@@ -83,6 +83,9 @@ def plan_for(received: tuple[Codec, ...], sent: tuple[Codec, ...], heard: bool =
         joined[number | MARKER] = code | MARKER if code >= 0 else code
         passes = target >= 0 or code == CONVERT
         joining[number] = joining[number | MARKER] = JOIN if passes else code
+    if any(joined[codec.payload_type] == HEAR for codec in received):
+        for number in events:  # in the stream of our own, as the audio is
+            joining[number] = joining[number | MARKER] = EVENT
     return Plan(tuple(joining), tuple(joined), events, conversions)
 
 

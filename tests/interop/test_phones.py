@@ -30,9 +30,12 @@ def outcomes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return scenes.play(request, stage)
 
 
-async def _talk(cast: Cast, *, callee_leaves: bool, transport: str = "udp", codec: Codec = PCMU) -> None:
+async def _talk(
+    cast: Cast, *, callee_leaves: bool, transport: str = "udp", codec: Codec = PCMU, callee: Codec | None = None
+) -> None:
     """Two phones talk, a digit crosses each way, one hangs up, both recordings are right."""
-    alice, bob = await cast.phones(2, transport=transport, codec=codec)
+    (alice,) = await cast.phones(1, transport=transport, codec=codec)
+    (bob,) = await cast.phones(1, transport=transport, codec=callee or codec)
     talk, other = await meet(alice, bob)
     await alice.press("5")
     await bob.event("CALL_DTMF_START", "5")
@@ -68,6 +71,24 @@ async def opus_passes(stage: Stage) -> None:
 async def g722_passes(stage: Stage) -> None:
     async with stage.cast() as cast:
         await _talk(cast, callee_leaves=False, codec=G722)
+
+
+@scenes.add
+async def opus_calls_g711(stage: Stage) -> None:
+    async with stage.cast() as cast:
+        await _talk(cast, callee_leaves=True, codec=OPUS, callee=PCMA)
+
+
+@scenes.add
+async def g722_calls_opus(stage: Stage) -> None:
+    async with stage.cast() as cast:
+        await _talk(cast, callee_leaves=False, codec=G722, callee=OPUS)
+
+
+@scenes.add
+async def g711_calls_g722(stage: Stage) -> None:
+    async with stage.cast() as cast:
+        await _talk(cast, callee_leaves=False, codec=PCMU, callee=G722)
 
 
 @scenes.add

@@ -44,6 +44,12 @@ def test_comfort_noise_is_understood_uninvited() -> None:
     assert plan_for((PCMU,), ()).joined[13] == LOCAL
 
 
+def test_events_beside_audio_that_is_decoded_join_nothing() -> None:
+    plan = plan_for((OPUS, EVENTS), (PCMU, EVENTS))
+    assert plan.joining[101] == plan.joined[101] == EVENT
+    assert plan.events == {101: (8000, 101, 8000)}
+
+
 def test_events_of_another_clock_go_to_the_format_beside_the_audio() -> None:
     wide = Codec("telephone-event", 48000, 1, 103)
     assert plan_for((PCMU, EVENTS), (OPUS, wide)).events == {101: (8000, 103, 48000)}

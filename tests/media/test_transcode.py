@@ -267,7 +267,12 @@ def digit(a: Caller, event: int, timestamp: int, clock_hz: int) -> None:
 
 @pytest.mark.parametrize(
     ("one", "from_hz", "other", "to_hz"),
-    [("opus", 48000, "pcmu", 8000), ("pcmu", 8000, "opus", 48000), ("opus", 48000, "opus", 8000)],
+    [
+        ("opus", 48000, "pcmu", 8000),
+        ("pcmu", 8000, "opus", 48000),
+        ("opus", 48000, "opus", 8000),
+        ("opus", 8000, "pcma", 8000),
+    ],
 )
 async def test_digits_cross_between_clocks(
     engine: MediaEngine, party: Make, one: str, from_hz: int, other: str, to_hz: int
@@ -301,6 +306,27 @@ async def test_digits_cross_between_clocks(
     assert told == [("5", 100), ("#", 100)]
     assert leg_a.stats.packets_lost == 0
     assert (b.heard[-1].timestamp - b.heard[0].timestamp) & 0xFFFFFFFF < 3 * b.codec.clock_hz
+
+
+@pytest.mark.parametrize("clock_hz", [8000, 48000])
+async def test_a_digit_between_words_leaves_the_voice_alone(engine: MediaEngine, party: Make, clock_hz: int) -> None:
+    """Phones may go on to speak while they say a digit."""
+    a, b = Caller(party(0xA), "opus", events_hz=clock_hz), Caller(party(0xB), "pcmu", events_hz=8000)
+    call(engine, a, b)
+    pcm = b""
+    events = []
+    for number in range(30):
+        a.say()
+        pcm += await b.hear(1)
+        if 10 <= number < 20:
+            before = a.party.timestamp
+            a.say_event(7, 12345, (number - 9) * clock_hz // 50, 10)
+            a.party.timestamp = before
+            events.append(await b.party.receive())
+    assert [packet.marker for packet in b.heard] == [True] + [False] * 29
+    assert {(y.timestamp - x.timestamp) & 0xFFFFFFFF for x, y in pairwise(b.heard)} == {160}
+    assert len({packet.timestamp for packet in events}) == 1
+    assert steady_share(pcm[3200:], 440, 8000) > 0.9
 
 
 async def test_a_digit_is_told_where_the_other_has_no_events(engine: MediaEngine, party: Make) -> None:
