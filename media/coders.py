@@ -151,7 +151,9 @@ def parameters(fmtp: str) -> dict[str, str]:
 def _bitrate(written: str, rate_hz: int) -> int:
     """Of Opus: ours, or less if the receiver says so."""
     ours = opus.BITRATES[rate_hz]
-    return max(6_000, min(ours, int(written))) if written.isascii() and written.isdigit() and written else ours
+    if not (written.isascii() and written.isdigit() and len(written) <= 6):
+        return ours
+    return max(6_000, min(ours, int(written)))
 
 
 # PyAV takes a quarter of a second to import, numpy more, and most calls need neither: modules that use them are loaded

@@ -210,8 +210,7 @@ class VoiceLeg(RelayLeg):
     def maxptime_ms(self) -> int | None:
         """The most milliseconds of audio a packet that the remote party takes (RFC 8866 §6.4), if it said."""
         remote = self._negotiation.remote
-        written = remote.media.first("maxptime") if remote is not None else None
-        return int(written) if written is not None and written.isascii() and written.isdigit() else None
+        return remote.media.maxptime_ms if remote is not None else None
 
     @property
     def loss_percent(self) -> int:

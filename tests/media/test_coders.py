@@ -129,7 +129,8 @@ def test_the_bitrate_of_a_receiver_is_kept() -> None:
         return sum(len(encoder.encode(tone(440 + 20 * n, 320, 16000))) for n in range(50))
 
     assert octets("maxaveragebitrate=8000") < 0.6 * octets("maxaveragebitrate=510000")
-    assert octets("maxaveragebitrate=nonsense") == octets("")
+    for nonsense in ("nonsense", "", "-1", "9" * 5000, "²"):
+        assert octets(f"maxaveragebitrate={nonsense}") == octets("")
 
 
 @pytest.mark.parametrize(

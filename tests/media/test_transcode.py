@@ -147,6 +147,15 @@ async def test_packets_are_as_long_as_asked_for(
     assert steady_share(pcm[len(pcm) // 4 :], 440, 8000) > 0.8
 
 
+@pytest.mark.parametrize("written", ["9" * 5000, "-1", "soon", "0", ""])
+async def test_a_maxptime_of_no_sense_is_passed_over(engine: MediaEngine, party: Make, written: str) -> None:
+    a, b = Caller(party(0xA), "opus"), Caller(party(0xB), "pcmu", f"a=maxptime:{written}")
+    call(engine, a, b)
+    a.say()
+    await b.hear(1)
+    assert len(b.heard[0].payload) == 160
+
+
 async def test_maxptime_is_kept(engine: MediaEngine, party: Make) -> None:
     a, b = Caller(party(0xA), "opus"), Caller(party(0xB), "pcmu", "a=ptime:60", "a=maxptime:30")
     call(engine, a, b)
