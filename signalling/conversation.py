@@ -314,7 +314,7 @@ def bring_back(
     except MediaError as error:
         raise Finished(str(error), by="server", status=error.status) from error
     try:
-        leg.renew(media, media.create_offer(like, direction))
+        leg.renew(media, media.create_offer(like or leg.media, direction))  # alone: what it had before
     except (MediaError, CallStateError) as error:
         media.close()
         session.note(f"the browser could not be brought back: {error}")

@@ -262,6 +262,24 @@ async def test_10_a_reload_in_a_call_and_the_call_goes_on(house: House) -> None:
     assert (await again.frame("ended"))["session"] == session
 
 
+async def test_10_who_comes_back_into_a_session_is_offered_the_codec_of_before(house: House) -> None:
+    ann, cleo = await house.page("ann"), await house.page("cleo")
+    session = (await ann.result("join"))["session"]
+    await cleo.result("join", session=session)
+    for page in (ann, cleo):
+        await page.take_answer((await page.result("offer", sdp=await page.offer()))["sdp"])
+    await ann.hears_the_tone()
+    await cleo.close()
+    again = await house.page("cleo")
+    await again.result("resume", session=session, seq=0)
+    offer = await again.frame("offer")
+    (line,) = (line for line in offer["sdp"].splitlines() if line.startswith("m=audio "))
+    assert f"a=rtpmap:{line.split()[3]} opus/48000/2" in offer["sdp"]
+    await again.result("answer", session=session, sdp=await again.answer(offer["sdp"]))
+    await again.hears_the_tone()
+    await ann.hears_the_tone()
+
+
 async def test_f2_a_browser_with_opus_calls_a_phone_with_g711(house: House) -> None:
     phone, page = await house.phone("1002"), await house.page("ann")
     phone.sip.script.answer_after_s = 0.2
