@@ -132,7 +132,12 @@ class FakeMediaEngine:
         return [leg for leg in self.legs if not leg.closed]
 
     def create_leg(
-        self, *, codecs: Sequence[str] | None = None, peer_host: str | None = None, webrtc: bool = False
+        self,
+        *,
+        codecs: Sequence[str] | None = None,
+        peer_host: str | None = None,
+        webrtc: bool = False,
+        video: bool = False,
     ) -> FakeMediaLeg:
         """A new leg, on ports 40000, 40002, ... Raises NoPortsLeft."""
         if len(self.live) >= self._ports:

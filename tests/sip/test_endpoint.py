@@ -361,7 +361,7 @@ async def ask_real(ours: SipEndpoint, uri: str, body: bytes = b"") -> tuple[list
 
 
 async def on_one_port(*listens: Listen) -> SipEndpoint:
-    """An endpoint that got the same port for UDP and TCP: another program may hold one of the two, then another port."""
+    """An endpoint with the same port for UDP and TCP: another one is tried when a program has either of them."""
     for _ in range(5):
         endpoint = SipEndpoint(SipStack())
         await endpoint.start(listens)
