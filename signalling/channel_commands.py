@@ -134,6 +134,7 @@ def described(stay: Stay) -> dict[str, Any]:
         "participant": participant.index,
         "role": session.role_of(participant.user) or participant.role,
         "seq": session.last_seq,
+        "media": stay.line.call is not None,
         "participants": [
             {
                 "participant": other.index,

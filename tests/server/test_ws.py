@@ -277,6 +277,16 @@ async def test_11_a_revoked_token_closes_within_five_seconds(house: House) -> No
         assert time.monotonic() - began < 5
 
 
+async def test_11_a_token_that_expires_closes_within_five_seconds(house: House) -> None:
+    _, token = house.book.create(TENANT, "brief", role="member", user="carol", expires_at=time.time() + 3600)
+    async with browser(house, None) as carol:
+        await carol.result("hello", version=1, token=token)
+        began = time.monotonic()
+        house.now[0] += 3601
+        assert await carol.closed() == 4401
+        assert time.monotonic() - began < 5
+
+
 async def test_11_compression_is_off_even_when_it_is_offered(house: House) -> None:
     async with browser(house, compress=15) as alice:
         assert not alice.ws.compress

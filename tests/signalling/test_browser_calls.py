@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 
 from signalling import Extension, Pattern, Session
+from signalling.browser_calls import BrowserLine, BrowserRinging
+from sip import ANSWERED_ELSEWHERE
 from tests.flows.browsers import Page, Pages
 from tests.flows.house import House, route, sim, trunk
+from tests.media.fake import FakeMediaEngine
 from tests.sim.fixture import Sim
 from tests.sim.phones import PhoneCall, SimPhone
 
@@ -69,7 +72,9 @@ def talking(scene: Scene) -> tuple[Page, PhoneCall]:
 def gathering(scene: Scene, *users: str) -> list[Page]:
     """Users who joined a new session with media."""
     pages = [scene.page(user) for user in users]
-    session = pages[0].result(type="join")["session"]
+    joined = pages[0].result(type="join")
+    session = joined["session"]
+    assert not joined["media"]
     for page in pages[1:]:
         page.result(type="join", session=session)
     for page in pages:
@@ -323,6 +328,33 @@ def test_f2_the_api_calls_with_a_browser_as_the_caller(scene: Scene) -> None:
     scene.sim.run(session.end())
     page.await_frame("ended")
     scene.nothing_left()
+
+
+class Ear:
+    """A connection that is told things, and a listener of a call."""
+
+    def __init__(self) -> None:
+        self.frames: list[Any] = []
+        self.events: list[object] = []
+
+    def tell(self, frame: Any) -> None:
+        self.frames.append(frame)
+
+    def hear(self, event: object) -> None:
+        self.events.append(event)
+
+
+def test_f2_who_accepts_when_another_has_answered_is_hung_up() -> None:
+    ear, late = Ear(), []
+    media = FakeMediaEngine().create_leg(webrtc=True)
+    ringing = BrowserRinging(("t", "ben"), {"session": "1", "sdp": "v=0"}, media, ear.hear)
+    ringing.on_surplus = lambda: late.append(True)
+    ringing.start([ear])
+    ringing.accept(BrowserLine("1", ear), "v=0")
+    ringing.cancel(0.0, ANSWERED_ELSEWHERE)
+    assert [frame["type"] for frame in ear.frames] == ["incoming", "ended"]
+    assert ear.frames[1] == {"type": "ended", "session": "1", "status": 200, "reason": "Call completed elsewhere"}
+    assert late == [True]
 
 
 # In a call.
@@ -685,6 +717,13 @@ def test_10_a_fresh_offer_that_nobody_answers_ends_the_call(scene: Scene) -> Non
     assert call.state == "ended"
     assert again.told("ended")[0]["status"] == 408
     scene.nothing_left()
+
+
+def test_10_who_resumes_is_told_whether_an_offer_follows(scene: Scene) -> None:
+    page, _ = talking(scene)
+    session = page.session
+    page.lose()
+    assert scene.page("ann").result(type="resume", session=session, seq=0)["media"]
 
 
 def test_10_lost_and_back_twice(scene: Scene) -> None:
