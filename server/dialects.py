@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from time import time
 
 from signalling import Registry
@@ -14,7 +15,7 @@ from .api.app_sessions import AppSessionsApi
 from .api.callsession import CallSessionApi
 from .api.channels import ChannelsApi
 from .api.debug import DebugApi
-from .api.ice_servers import IceServersApi
+from .api.ice_servers import IceServerBook, IceServersApi
 from .api.invitations import InvitationsApi
 from .api.openapi import Dialect
 from .api.pbx import PbxApi
@@ -30,7 +31,7 @@ from .invitations import Inviting
 from .outward import Outward, links_to
 from .pages.join import JoinPage
 from .pages.phone import PhonePage, demo_of
-from .sections import Config
+from .sections import Config, Extension
 from .settings import Settings
 from .store.app_sessions import AppSessions, LogLimits
 from .store.database import Database
@@ -79,6 +80,7 @@ def dialects_of(services: Services) -> list[Dialect]:
     api = services.config.api
     artefacts = Artefacts(registry, history, database, writer)
     services.at_stop.append(artefacts.close)
+    ice = IceServerBook(services.config.webrtc, clock=time)
     dialects = [
         CallSessionApi(registry, history, legacy_status=api.legacy_status).dialect(),
         ChannelsApi(registry, history, database, writer).dialect(),
@@ -95,14 +97,22 @@ def dialects_of(services: Services) -> list[Dialect]:
         AdminPeople(registry.people, services.tokens).dialect(),
         *_invitations(services),
         *_outward(services, artefacts),
-        PhonePage(demo_of(services.config)).dialect(),
+        PhonePage(
+            demo_of(services.config), ice, partial(_password_of, services.settings), clock=services.clock
+        ).dialect(),
         _channel(services),
-        IceServersApi(services.config.webrtc, clock=time).dialect(),
+        IceServersApi(ice).dialect(),
         DebugApi(services.counts).dialect(),
     ]
     services.at_start.append(services.outbox.start)
     services.at_stop.insert(0, services.outbox.close)
     return dialects
+
+
+def _password_of(settings: Settings, number: str) -> str | None:
+    """An extension's, as it is in force."""
+    entry = settings.entry("extension", number)
+    return entry.section.password.get_secret_value() if entry and isinstance(entry.section, Extension) else None
 
 
 def _channel(services: Services) -> Dialect:

@@ -33,13 +33,34 @@ class IceServers(Model):
     expires_at: int | None = Field(None, description="When the credentials end, in seconds since the epoch.")
 
 
-class IceServersApi:
-    """Hands them out."""
+class IceServerBook:
+    """Those of the configuration, as they are handed out."""
 
     def __init__(self, config: WebRtc, *, clock: Callable[[], float]) -> None:
         """`clock`: seconds since the epoch."""
         self._config = config
         self._clock = clock
+
+    @property
+    def configured(self) -> bool:
+        """Whether there are any."""
+        return bool(self._config.ice_servers)
+
+    def handed_to(self, name: str) -> IceServers:
+        """With credentials for whoever bears this name."""
+        expires_at = int(self._clock()) + self._config.credential_lifetime_s
+        servers = self._config.ice_servers
+        return IceServers(
+            iceServers=[_for_browser(server, f"{expires_at}:{name}") for server in servers],
+            expires_at=expires_at if any(server.secret for server in servers) else None,
+        )
+
+
+class IceServersApi:
+    """Hands them out to tokens."""
+
+    def __init__(self, book: IceServerBook) -> None:
+        self._book = book
 
     def dialect(self) -> Dialect:
         """The route of this API."""
@@ -55,13 +76,7 @@ class IceServersApi:
     )
     async def ice_servers(self, call: Call) -> IceServers:
         """Those of the configuration; none by default. Credentials are made for who asks, and end at `expires_at`."""
-        expires_at = int(self._clock()) + self._config.credential_lifetime_s
-        servers = self._config.ice_servers
-        name = call.principal.user or call.principal.name
-        return IceServers(
-            iceServers=[_for_browser(server, f"{expires_at}:{name}") for server in servers],
-            expires_at=expires_at if any(server.secret for server in servers) else None,
-        )
+        return self._book.handed_to(call.principal.user or call.principal.name)
 
 
 def _for_browser(server: Configured, username: str) -> IceServer:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import gzip
+import hmac
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from ..api.health import PlainError, plain_error
+from ..api.ice_servers import IceServerBook, IceServers
 from ..api.model import Model
-from ..api.openapi import Call, Dialect, Raw, operation, operations_of
+from ..api.openapi import Body, Call, Dialect, Raw, operation, operations_of
 from ..config import DEV_TENANT
 from ..errors import ApiError
 from ..sections import Config
@@ -27,6 +29,9 @@ KINDS = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
+TRIES, TRIES_S = 10, 60.0
+"Wrong passwords of one number in so many seconds; then none is looked at."
+MAX_GUARDED = 1024  # numbers whose wrong passwords are counted; the oldest is forgotten
 HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::[0-9]{1,5})?")
 
 
@@ -56,15 +61,59 @@ def demo_of(config: Config) -> PhoneSettings:
     return PhoneSettings(demo=demo, services=dict(config.services))
 
 
+class Login(Body):
+    """What an extension registers with."""
+
+    number: str = Field(max_length=32)
+    password: SecretStr = Field(max_length=256)
+
+
+class Guard:
+    """Counts wrong passwords, so that nobody tries many."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._wrong: dict[str, tuple[int, float]] = {}
+        "Number -> how many, since when."
+
+    def check(self, number: str, right: bool) -> None:
+        """ApiError 401 for a wrong password, 429 for any after too many."""
+        count, since = self._wrong.get(number, (0, self._clock()))
+        if self._clock() - since >= TRIES_S:
+            count, since = 0, self._clock()
+        if count >= TRIES:
+            raise ApiError(429, "TOO_MANY_TRIES", "too many wrong passwords: wait a minute")
+        if right:
+            self._wrong.pop(number, None)
+            return
+        self._wrong.pop(number, None)
+        self._wrong[number] = count + 1, since
+        if len(self._wrong) > MAX_GUARDED:
+            del self._wrong[next(iter(self._wrong))]
+        raise ApiError(401, "UNAUTHORIZED", "the number or the password is wrong")
+
+
 class PhonePage:
     """Serves the page. Whoever uses it logs in by SIP, so the files are open to all."""
 
-    def __init__(self, settings: PhoneSettings) -> None:
+    def __init__(
+        self,
+        settings: PhoneSettings,
+        ice: IceServerBook,
+        password_of: Callable[[str], str | None],
+        *,
+        clock: Callable[[], float],
+    ) -> None:
+        """`password_of`: an extension's, by its number."""
         self._settings = settings
+        self._ice = ice
+        self._password_of = password_of
+        self._guard = Guard(clock)
 
     def dialect(self) -> Dialect:
         """The routes of the page."""
-        return Dialect(TAG, "A softphone for browsers.", operations_of(self), plain_error, PlainError)
+        about = "A softphone for browsers."
+        return Dialect(TAG, about, operations_of(self), plain_error, PlainError, omit_none=True)
 
     @operation("GET", "/phone", summary="Softphone page", tag=TAG, permission="phone.page", media_type="text/html")
     async def page(self, call: Call) -> Raw:
@@ -75,6 +124,23 @@ class PhonePage:
     async def settings(self, call: Call) -> PhoneSettings:
         """Demo extensions of a server started by `ringway dev`."""
         return self._settings
+
+    @operation(
+        "POST",
+        "/phone/ice-servers",
+        summary="STUN and TURN servers for the softphone page",
+        tag=TAG,
+        permission="phone.page",
+        errors=(401, 429),
+    )
+    async def ice_servers(self, call: Call, body: Login) -> IceServers:
+        """Those of `GET /api/ice-servers`, for an extension that says its password; without any, none is looked at."""
+        if not self._ice.configured:
+            return self._ice.handed_to(body.number)
+        known = self._password_of(body.number)
+        given = body.password.get_secret_value().encode("utf-8", "surrogatepass")
+        self._guard.check(body.number, known is not None and hmac.compare_digest(known.encode(), given))
+        return self._ice.handed_to(body.number)
 
     @operation(
         "GET",

@@ -159,6 +159,7 @@ async def it_calls_a_phone(studio: Studio) -> None:
         await _hears_digit(page, phone)
         await page.press("Hold")
         await page.page.locator("#state", has_text="On hold").wait_for()
+        await asyncio.sleep(0.5)  # what was on its way is still heard, and faded out
         await page.never_hears(phone.settings.tone_hz)
         await page.press("Resume")
         await page.hears(phone.settings.tone_hz)

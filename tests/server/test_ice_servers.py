@@ -67,3 +67,29 @@ async def test_2_there_are_none_by_default(tmp_path: Path) -> None:
 def test_2_what_is_no_server_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         IceServer.model_validate(wrong)
+
+
+async def test_2_the_phone_page_gets_them_by_its_password(tmp_path: Path) -> None:
+    extension = {"number": "1001", "password": "right"}
+    values = {"extensions": [extension], "webrtc": {"ice_servers": [{"urls": [TURN], "secret": SECRET}]}}
+    async for house in open_house(tmp_path, config=Config.model_validate(values)):
+        login = {"number": "1001", "password": "right"}
+        status, answer = await house.post("/phone/ice-servers", login, token=None)
+        assert status == 200
+        assert answer["iceServers"][0]["username"].endswith(":1001")
+        for number, password in (("1001", "wrong"), ("1002", "right"), ("1001", "")):
+            body = {"number": number, "password": password}
+            assert (await house.post("/phone/ice-servers", body, token=None))[0] == 401
+        assert (await house.post("/phone/ice-servers", login, token=None))[0] == 200, "which forgives what was wrong"
+        statuses = [
+            (await house.post("/phone/ice-servers", {**login, "password": f"{n}"}, token=None))[0] for n in range(12)
+        ]
+        assert statuses == [401] * 10 + [429] * 2
+        assert (await house.post("/phone/ice-servers", login, token=None))[0] == 429
+        assert (await house.post("/phone/ice-servers", {**login, "number": "1002"}, token=None))[0] == 401
+
+
+async def test_2_without_servers_no_password_is_looked_at(tmp_path: Path) -> None:
+    async for house in open_house(tmp_path):
+        body = {"number": "1001", "password": "wrong"}
+        assert await house.post("/phone/ice-servers", body, token=None) == (200, {"iceServers": []})

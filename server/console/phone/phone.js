@@ -11,7 +11,6 @@ import * as words from "./words.js";
 
 const REGISTER_S = 300;
 const RETRY_MS = 5000;
-const NO_STUN = { iceServers: [] };
 const HOST_PATTERN = /^[0-9A-Za-z.-]+$/;
 
 export class Phone extends EventTarget {
@@ -19,6 +18,7 @@ export class Phone extends EventTarget {
   #session = null;
   #wasReady = false;
   #retry = null;
+  #iceServers = [];
 
   /** `socketUrl`: ws:// or wss:// of /sip; `host`: what stands behind the @. */
   constructor(socketUrl, host) {
@@ -59,6 +59,7 @@ export class Phone extends EventTarget {
     ua.on("disconnected", ({ error }) => this.#disconnected(ua, error));
     ua.on("registered", () => {
       this.#wasReady = true;
+      this.#learnIceServers(ua, extension, password);
       this.#line(ua, "ready");
     });
     ua.on("registrationFailed", ({ response, cause }) => this.#refused(ua, response, cause));
@@ -67,6 +68,20 @@ export class Phone extends EventTarget {
     });
     this.#line(ua, "connecting");
     ua.start();
+  }
+
+  /** STUN and TURN servers, if the server has any: credentials end, so it is asked again with each registration. */
+  async #learnIceServers(ua, number, password) {
+    try {
+      const response = await fetch("phone/ice-servers", {
+        method: "POST",
+        headers: { "Content-Type": "application/json" },
+        body: JSON.stringify({ number, password }),
+      });
+      if (response.ok && ua === this.#ua) this.#iceServers = (await response.json()).iceServers;
+    } catch {
+      // Calls may well work without.
+    }
   }
 
   signOut() {
@@ -120,7 +135,7 @@ export class Phone extends EventTarget {
     const session = this.#ua.call(target, {
       mediaStream: stream,
       mediaConstraints: { audio: true, video: false },
-      pcConfig: NO_STUN,
+      pcConfig: { iceServers: this.#iceServers },
     });
     this.#follow(call, session);
     this.#listen(call, session.connection);
@@ -150,7 +165,11 @@ export class Phone extends EventTarget {
     }
     call.stream = stream;
     call.state = "connecting";
-    session.answer({ mediaStream: stream, mediaConstraints: { audio: true, video: false }, pcConfig: NO_STUN });
+    session.answer({
+      mediaStream: stream,
+      mediaConstraints: { audio: true, video: false },
+      pcConfig: { iceServers: this.#iceServers },
+    });
     this.#listen(call, session.connection);
     this.#tell("call");
   }
