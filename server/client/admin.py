@@ -86,8 +86,8 @@ class NewToken(Model):
     role: Literal["admin", "token", "host", "member", "viewer"] = "token"
     user: str | None = None
     """Whom it acts for; an admin's may act for anybody."""
-    scopes: list[Literal["sessions:read", "sessions:write", "events", "admin"]] | None = None
-    """Of sessions:read, sessions:write, events, admin; none: all that the role allows."""
+    scopes: list[Literal["sessions:read", "sessions:write", "sessions:join", "events", "admin"]] | None = None
+    """Of sessions:read, sessions:write, sessions:join, events, admin; none: all that the role allows."""
     allow: list[str] | None = None
     """What it may dial through trunks."""
     channel_roles: dict[str, Literal["host", "member", "viewer"]] | None = None
