@@ -3,7 +3,6 @@
 import { Channel } from "./channel.js";
 import * as words from "./words.js";
 
-const OFFER_AFTER_MS = 1500; // the server offers by itself to who comes back; to who has no sound yet it does not
 const GATHER_MS = 300;
 const page = document.getElementById("join");
 const session = page.dataset.session;
@@ -112,17 +111,15 @@ async function take(credentials, back) {
     for (const each of stay.participants)
       people.set(each.participant, { name: each.display_name || each.user, muted: each.muted });
     list();
+    setMuted(Boolean(people.get(mine)?.muted)); // as before a reload
     kept.write(credentials);
-    if (back) setTimeout(() => connected() || peer?.fresh || offer(), OFFER_AFTER_MS);
-    else await offer();
+    if (!stay.media) await offer(); // else the server offers
   } catch (error) {
     if (error.code !== "LOST") out(words.refused(error));
   }
 }
 
 // Sound.
-
-const connected = () => ["connected", "connecting"].includes(peer?.connectionState);
 
 function connection() {
   peer?.close();
@@ -156,13 +153,12 @@ async function offer() {
     own.trickles = true;
     if (peer === own) await own.setRemoteDescription({ type: "answer", sdp });
   } catch (error) {
-    if (error.code !== "GLARE" && error.code !== "LOST") complain(words.refused(error)); // an offer of the server's comes
+    if (error.code !== "LOST") complain(words.refused(error));
   }
 }
 
 async function answer({ sdp, fresh }) {
   const own = fresh || !peer ? connection() : peer;
-  own.fresh = true;
   await own.setRemoteDescription({ type: "offer", sdp });
   await own.setLocalDescription();
   await gathered(own);
