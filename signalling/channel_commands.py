@@ -22,7 +22,6 @@ from .errors import (
     AlreadyThere,
     BadRequest,
     ChannelError,
-    LimitReached,
     NotThere,
     SignallingError,
     UnknownSession,
@@ -154,8 +153,7 @@ def join(connection: ChannelConnection, command: Join) -> Result:
     assert principal is not None
     session = None if command.session is None else find(connection, command.session)
     may(connection, "join", session)
-    if len(connection.stays) >= desk.limits.sessions:
-        raise LimitReached(f"{desk.limits.sessions} sessions are the limit of a connection")
+    desk.check_room(connection)
     known = desk.registry.people.see(principal.tenant, user)
     name = command.name or known.display_name
     if session is None:

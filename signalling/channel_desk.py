@@ -115,8 +115,8 @@ class ChannelDesk:
 
     def seat(self, connection: ChannelConnection, session: Session, participant: Participant) -> Stay:
         """From now on the participant is here by this connection, and no longer by another. LimitReached."""
-        if len(connection.stays) >= self.limits.sessions and session.id not in connection.stays:
-            raise LimitReached(f"{self.limits.sessions} sessions are the limit of a connection")
+        if session.id not in connection.stays:
+            self.check_room(connection)
         before = self.stay(session, participant.user)
         if before is not None:
             self._lost.pop(before, None)
@@ -130,6 +130,11 @@ class ChannelDesk:
         connection.stays[session.id] = stay
         line.moved(connection)
         return stay
+
+    def check_room(self, connection: ChannelConnection) -> None:
+        """Whether it can take part in one more session. LimitReached."""
+        if len(connection.stays) >= self.limits.sessions:
+            raise LimitReached(f"{self.limits.sessions} sessions are the limit of a connection")
 
     def lost(self, connection: ChannelConnection, now: float) -> None:
         """A connection is gone: its user stays for the grace period, and may come back by another."""

@@ -72,6 +72,7 @@ def accept(connection: ChannelConnection, command: Accept) -> Result:
     if session is None:
         raise UnknownSession("there is no such session")
     may(connection, "accept", session)
+    desk.check_room(connection)
     user, seen = connection.user, session.last_seq
     before = desk.stay(session, user)
     if before is not None and before.line.call is not None:
@@ -119,6 +120,7 @@ def call(connection: ChannelConnection, command: Dial) -> Result:
         return _call_into(connection, stay, command, plan, record)
     if command.sdp is None:
         raise BadRequest("sdp: a call begins with an offer")
+    connection.desk.check_room(connection)
     extension = _extension(switch, known)
     if extension is not None and switch.at_limit(extension):
         raise LimitReached("too many calls", retry_after_s=switch.limits.retry_after_s)

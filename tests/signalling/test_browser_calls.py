@@ -597,6 +597,22 @@ def test_f2_nothing_changes_in_a_paused_session(scene: Scene) -> None:
     assert "a=sendrecv" in ben.await_frame("offer", 2)["sdp"]
 
 
+def test_11_a_connection_has_so_many_sessions_and_calls_among_them(scene: Scene) -> None:
+    page, caller = scene.page("ben"), scene.house.phone("1001")
+    for _ in range(16):
+        page.result(type="join")
+        scene.sim.run_for(0.2)
+    caller.invite("1002")
+    incoming = page.await_frame("incoming")
+    assert page.refusal(type="call", number="600", sdp=page.sdp()) == "LIMIT_REACHED"
+    assert page.refusal(type="accept", call=incoming["call"], sdp=page.sdp()) == "LIMIT_REACHED"
+    called = scene.house.registry.get(incoming["session"])
+    assert called is not None
+    assert [who.user for who in called.present()] == ["ann"]
+    page.result(type="leave", session=page.answers[1]["result"]["session"])
+    page.result(type="accept", call=incoming["call"], sdp=page.sdp())
+
+
 def test_11_candidates_have_a_limit(scene: Scene) -> None:
     (ann,) = gathering(scene, "ann")
     for number in range(64):
