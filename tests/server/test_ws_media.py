@@ -17,6 +17,7 @@ from aiortc import RTCPeerConnection, RTCSessionDescription
 from server.app import Server
 from signalling import told
 from tests.media.party import Party
+from tests.media.test_video import Page as EyesAndEars
 from tests.media.test_webrtc_leg import TONE_HZ, browser, level_hz
 from tests.media.tones import steady_share, tone
 from tests.sim.loopback import Loopback
@@ -241,6 +242,19 @@ async def test_f2_a_browser_calls_another_by_its_extension(house: House) -> None
     await ben.hears_the_tone()
     await ben.result("hangup")
     assert (await ann.frame("ended"))["status"] == 200
+
+
+async def test_f2_two_browsers_call_each_other_with_video(house: House) -> None:
+    ann, ben = await house.page("ann"), await house.page("ben")
+    ours, theirs = EyesAndEars(), EyesAndEars()
+    await ann.result("call", number="1002", sdp=await ours.offer())
+    incoming = await ben.frame("incoming")
+    await ben.result("accept", call=incoming["call"], sdp=await theirs.answer(incoming["sdp"]))
+    await ours.answered((await ann.frame("answer"))["sdp"])
+    await ours.sees()
+    await theirs.sees()
+    await ours.close()
+    await theirs.close()
 
 
 async def test_10_a_reload_in_a_call_and_the_call_goes_on(house: House) -> None:
