@@ -149,8 +149,13 @@ async def failures_are_said_in_words(hall: Hall) -> None:
         await page.page.get_by_text("The access token is not valid, or no longer.").wait_for()
         await page.page.get_by_label("Access token").fill(BEN)
         await page.page.get_by_label("Your name").fill("Ben")
-        await page.joins()
+        await page.page.get_by_label("Your name").press("Enter")
+        await page.inside()
         await page.sees("Ben (you)", "ann")
+        assert await page.page.evaluate("document.activeElement.id") == "leave"
+        await page.page.keyboard.press("Enter")
+        await page.page.get_by_text("You have left the conversation.").wait_for()
+        assert await page.page.evaluate("document.activeElement.textContent.trim()") == "Join"
         page.errors.clear()  # browsers count the 401 of the wrong token among them
     async with hall.page(f"/join/1876946944000000001#token={BEN}") as page:
         await page.press("Join")

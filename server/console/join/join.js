@@ -28,9 +28,12 @@ const kept = {
 };
 
 function show(state) {
+  const focused = document.activeElement;
   page.dataset.state = state;
   at("enter").hidden = state !== "out";
   at("inside").hidden = state === "out";
+  if (page.contains(focused) && focused.closest("[hidden]")) // who works by keyboard must not fall out of the page
+    (state === "out" ? at("enter").querySelector("button") : at("leave")).focus();
   at("mute").disabled = state !== "in";
   at("state").textContent = words.STATES[state];
 }
