@@ -9,14 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sip import CallStateError
+from sip import CallStateError, RequestReceived
 
 from .commands import Finished, Hold, LegEvent, LegsDropped
 from .conversation import Conversation, handle_alone
 from .dialing import DialFailed, Dialling, Plan, bridged, seat
 from .errors import WrongState
 from .events import LegHeld, LegResumed
-from .legs import Joined, Leg, MediaError, MediaLeg, Mix, PassThrough
+from .info import said_by
+from .legs import DigitPressed, Joined, Leg, MediaError, MediaLeg, Mix, PassThrough
 from .session import Session
 
 if TYPE_CHECKING:
@@ -94,7 +95,27 @@ class Gathering:
             handle_alone(self._session, self._switch, item)
         except Finished as end:  # of that leg alone
             self._end(item.leg, end)
+        self._pass_digit(item)
         self._arrange()
+
+    def _pass_digit(self, item: LegEvent) -> None:
+        """A digit is for all others; between two the media relays telephone-events, a mix says none by itself."""
+        event = item.event
+        said = None
+        if isinstance(event, DigitPressed):
+            said = event.digit
+        elif isinstance(event, RequestReceived):
+            said = said_by(event.request)
+        if said is None or self._session.paused_at is not None:
+            return
+        relayed = isinstance(event, DigitPressed) and self._mix is None
+        for other in self._session.legs:
+            if other is item.leg or other.away or other.established is None or (relayed and other.takes_events):
+                continue
+            try:
+                other.press(said)
+            except MediaError as error:
+                self._session.note(f"a digit was lost: {error}")
 
     def drop(self, dropped: LegsDropped) -> None:
         """The participant of these legs left. Raises Finished when too few are left."""

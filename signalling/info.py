@@ -10,7 +10,7 @@ import re
 from collections import deque
 from dataclasses import dataclass
 
-from sip import Call, CallStateError, RequestReceived
+from sip import Call, CallStateError, Request, RequestReceived, info_to_cross
 
 from .browser_calls import BrowserCall
 
@@ -37,6 +37,13 @@ def digit_of(content_type: str, body: bytes) -> tuple[str, int] | None:
     duration = DURATION.search(body)
     duration_ms = int(duration[1]) if duration else DEFAULT_MS
     return digit, min(max(duration_ms, SHORTEST_MS), LONGEST_MS)
+
+
+def said_by(request: Request) -> str | None:
+    """The digit that an INFO says, if it says one."""
+    content = info_to_cross(request)
+    said = None if content is None else digit_of(*content)
+    return None if said is None else said[0]
 
 
 def body_of(digit: str, duration_ms: int) -> bytes:

@@ -6,6 +6,7 @@ import pytest
 
 from signalling import Dtmf, Session
 from tests.flows.house import House, sim
+from tests.signalling.test_browser_calls import Scene, gathering
 from tests.sim.fixture import Sim
 from tests.sim.phones import PhoneCall
 
@@ -116,3 +117,45 @@ def test_8_a_call_that_has_no_partner_tells_of_its_digits(sim: Sim) -> None:
     assert told(house.session) == [("caller", "#", 160)]
     call.bye()
     assert house.quiet() == {}
+
+
+def gathered(scene: Scene, formats: str, *users: str) -> PhoneCall:
+    """Users who joined a session with media, and a phone that was called into it."""
+    pages = gathering(scene, *users)
+    phone = scene.house.phone("1002")
+    phone.script.formats = formats
+    pages[0].result(type="call", session=pages[0].session, number="1002")
+    scene.sim.run_until(lambda: phone.calls)
+    phone.call.accept()
+    scene.sim.run_for(1)
+    return phone.call
+
+
+@pytest.mark.parametrize("formats", ["0 8 101", NO_EVENTS])
+def test_8_between_two_of_a_gathering(sim: Sim, formats: str) -> None:
+    """The media relays events; what it cannot relay is converted."""
+    scene = Scene(sim)
+    call = gathered(scene, formats, "ann")
+    browser, phone = scene.house.media.live
+    browser.press("4")
+    call.send("INFO", "Signal=6\r\nDuration=100\r\n", RELAY)
+    sim.run_for(1)
+    assert call.received[-1] in ("200 INFO", "INFO")
+    assert browser.digits == "6"
+    assert phone.digits == ""
+    assert [body[7] for _, body in call.infos] == ([] if "101" in formats else ["4"])
+
+
+@pytest.mark.parametrize("formats", ["0 8 101", NO_EVENTS])
+def test_8_among_three_every_other_one_gets_the_digit(sim: Sim, formats: str) -> None:
+    """A mix relays no events: they are said anew."""
+    scene = Scene(sim)
+    call = gathered(scene, formats, "ann", "cleo")
+    ann, cleo, phone = scene.house.media.live
+    assert scene.joined == [("mix", 3)]
+    ann.press("4")
+    call.send("INFO", "Signal=6\r\nDuration=100\r\n", RELAY)
+    sim.run_for(1)
+    assert (ann.digits, cleo.digits) == ("6", "46")
+    assert phone.digits == ("4" if "101" in formats else "")
+    assert [body[7] for _, body in call.infos] == ([] if "101" in formats else ["4"])
