@@ -350,16 +350,15 @@ def _hold_alone(session: Session, switch: Switch, command: Hold) -> None:
     if not legs or session.call.answered is None or any(isinstance(leg.media, PassThrough) for leg in legs):
         command.done.set_exception(WrongState("the session is not answered yet"))
         return
-    try:
-        for leg in legs:
-            assert leg.established is not None, "chosen for it"
-            direction = "sendonly" if command.on else "sendrecv"
-            leg.established.reinvite(switch.sip.now(), leg.media.create_offer(None, direction))
-            session.emit(LegHeld if command.on else LegResumed, leg=leg.role, by="command")
-    except CallStateError as error:
-        command.done.set_exception(WrongState(f"a change of media is under way: {error}"))
-    else:
-        command.done.set_result(None)
+    if any(leg.established is None or not leg.established.can_reinvite for leg in legs):
+        command.done.set_exception(WrongState("a change of media is under way"))
+        return
+    for leg in legs:
+        assert leg.established is not None, "chosen for it"
+        direction = "sendonly" if command.on else "sendrecv"
+        leg.established.reinvite(switch.sip.now(), leg.media.create_offer(None, direction))
+        session.emit(LegHeld if command.on else LegResumed, leg=leg.role, by="command")
+    command.done.set_result(None)
     switch.sip.pump()
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from signalling import Extension, Pattern, Session
 from signalling.browser_calls import BrowserLine, BrowserRinging
@@ -391,6 +393,16 @@ def test_f2_hold_by_command_offers_to_both(scene: Scene) -> None:
     assert "a=sendrecv" in page.await_frame("offer", 2)["sdp"]
 
 
+def test_f2_hold_while_an_offer_of_ours_waits_is_refused(scene: Scene) -> None:
+    page = scene.page("ann")
+    page.result(type="call", number="600", sdp=page.sdp())
+    page.await_frame("answer")
+    page.answers_offers = False
+    page.result(type="hold", on=True)
+    assert page.refusal(type="hold", on=False) == "WRONG_STATE"
+    assert page.told("ended") == []
+
+
 def test_f2_an_offer_that_crosses_ours_is_glare(scene: Scene) -> None:
     page, call = talking(scene)
     page.answers_offers = False
@@ -765,3 +777,96 @@ def test_10_a_reload_in_the_echo_test(scene: Scene) -> None:
     again.await_frame("offer")
     scene.sim.run_for(0.1)
     assert scene.joined == [("echo", 1)]
+
+
+# Whatever comes in whatever order.
+
+
+class Monkey:
+    """Three users and a phone that do anything at all."""
+
+    def __init__(self, scene: Scene, seed: int) -> None:
+        self.scene = scene
+        self.random = random.Random(seed)
+        self.phone = scene.house.phone("1002")
+        self.pages = gathering(scene, "ann", "ben", "cleo")
+        self.sessions = [self.pages[0].session]
+
+    def step(self) -> None:
+        place = self.random.randrange(len(self.pages))
+        page = self.pages[place]
+        act = self.random.choice([self.say, self.say, self.say, self.answer_the_phone, self.lose, self.pause])
+        act(page)
+        if page.gone:
+            page = self.pages[place] = self.scene.page(page.user)
+            page.answers_offers = self.random.random() < 0.8
+            for session in self.sessions[-3:]:
+                page.say(type="resume", session=session, seq=0)
+        self.scene.sim.run_for(self.random.choice([0.0, 0.05, 1.0]))
+
+    def say(self, page: Page) -> None:
+        random = self.random
+        session = {"session": random.choice(self.sessions[-2:] + self.sessions[:1])} if random.random() < 0.8 else {}
+        incoming = page.told("incoming")
+        call = incoming[-1]["call"] if incoming else "none"
+        sdp = page.sdp(random.choice(["sendrecv", "sendrecv", "sendonly", "inactive"]))
+        frames: list[dict[str, Any]] = [
+            {"type": "join", **session},
+            {"type": "offer", "sdp": sdp, **session},
+            {"type": "offer", "sdp": sdp, **session},
+            {"type": "answer", "sdp": sdp, **session},
+            {"type": "candidate", **session},
+            {"type": "call", "number": random.choice(["1001", "1002", "cleo", "600"]), "sdp": sdp},
+            {"type": "call", "number": random.choice(["1001", "1002", "cleo"]), "sdp": sdp, **session},
+            {"type": "accept", "call": call, "sdp": sdp},
+            {"type": "accept", "call": call, "sdp": sdp},
+            {"type": "reject", "call": call},
+            {"type": "mute", "on": random.random() < 0.5, **session},
+            {"type": "hold", "on": random.random() < 0.5, **session},
+            {"type": "dtmf", "digits": "5", **session},
+            {"type": "hangup", **session},
+            {"type": "leave", **session},
+            {"type": "resume", "seq": 0, "session": session.get("session", "1")},
+        ]
+        page.say(**random.choice(frames))
+        for answer in page.answers[-1:]:
+            named = answer.get("result", {}).get("session")
+            if named is not None and named not in self.sessions:
+                self.sessions.append(named)
+
+    def answer_the_phone(self, page: Page) -> None:
+        call = self.phone.calls[-1] if self.phone.calls else None
+        if call is None:
+            return
+        if call.state == "ringing":
+            call.accept()
+        elif call.state == "talking" and self.random.random() < 0.5:
+            call.bye()
+        elif call.state == "talking":
+            call.reinvite(self.random.choice(["sendonly", "sendrecv"]))
+
+    def lose(self, page: Page) -> None:
+        page.lose()
+
+    def pause(self, page: Page) -> None:
+        self.scene.sim.run_for(self.random.choice([0.2, 5.0, 35.0]))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_f2_whatever_happens_nothing_breaks_and_nothing_is_left(scene: Scene, seed: int) -> None:
+    monkey = Monkey(scene, seed)
+    with capture_logs() as logs:
+        for _ in range(80):
+            monkey.step()
+        for page in monkey.pages:
+            page.lose()
+        scene.sim.run_for(120)
+    assert logs == []  # of level error and above
+    if monkey.phone.calls and monkey.phone.call.state == "talking":
+        monkey.phone.call.bye()
+    scene.sim.run_for(60)
+    counts = scene.pages.desk.counts()
+    assert counts == {"connections": 0, "stays": 0, "stays_lost": 0, "ringing": 0}
+    for session in scene.house.registry.sessions():
+        scene.sim.run(session.end())
+    scene.nothing_left()
