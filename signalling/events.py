@@ -40,7 +40,7 @@ class SessionStarted(SessionEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LegDialled(SessionEvent):
-    """An INVITE went out."""
+    """An INVITE went out, or a user's browsers ring."""
 
     leg: str
     call_id: str
