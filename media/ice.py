@@ -189,6 +189,7 @@ class DtlsSession:
         self.keys: Keys | None = None
         "Once the handshake is done."
         self._waiting: asyncio.Queue[bytes] = asyncio.Queue(MAX_WAITING)
+        self._closed = False
         # Of an RTCIceTransport it uses the three names below.
         self._dtls = RTCDtlsTransport(cast(RTCIceTransport, self), [certificate()])
         self.move(path)
@@ -203,7 +204,10 @@ class DtlsSession:
             self._waiting.put_nowait(data)
 
     async def _recv(self) -> bytes:
-        return await self._waiting.get()
+        data = b"" if self._closed else await self._waiting.get()
+        if not data:
+            raise ConnectionError("closed")
+        return data
 
     async def _send(self, data: bytes) -> None:
         await self.path.send(data)
@@ -221,6 +225,9 @@ class DtlsSession:
     async def close(self) -> None:
         """Say so to the remote party."""
         await self._dtls.stop()
+        self._closed = True
+        if self._waiting.empty():
+            self._waiting.put_nowait(b"")  # whoever waits shall wait no longer
 
 
 class SecureTransport:

@@ -41,6 +41,8 @@ class VideoStream:
         self._last_ts = -1
         self._heard_at = 0.0
         self._asked_at: float | None = None
+        self._unasked: bool | None = None
+        "A keyframe was wanted too soon after the last request; True: by FIR."
         self._fir = 0
         # Where it goes.
         self._peer: VideoStream | None = None
@@ -75,6 +77,8 @@ class VideoStream:
         if ssrc != self.source and not self._admit(ssrc, seq, timestamp, now):
             return
         self._count(seq, timestamp, now)
+        if self._unasked is not None:
+            self.request_keyframe(now, full=self._unasked)
         peer, out = self._peer, self._numbers.get(kind & ~MARKER)
         if peer is None or out is None:
             return
@@ -126,7 +130,6 @@ class VideoStream:
             peer._started = True
             stream.begin(peer.ssrc, (seq - 1) & MASK16, timestamp, now)
         peer._feeder = self
-        peer._kept.clear()
         self._joined, self._joined_at = True, seq
         self.request_keyframe(now)
 
@@ -186,10 +189,13 @@ class VideoStream:
             self._feed_back(Nack(self.source, wanted).to_bytes(self.ssrc))
 
     def request_keyframe(self, now: float, *, full: bool = False) -> None:
-        """Ask the source for a keyframe: by PLI, or by FIR if `full`."""
-        if self.source is None or (self._asked_at is not None and now - self._asked_at < KEYFRAME_PAUSE_S):
+        """Ask the source for a keyframe, now or after a pause: by PLI, or by FIR if `full`."""
+        if self.source is None:
             return
-        self._asked_at = now
+        if self._asked_at is not None and now - self._asked_at < KEYFRAME_PAUSE_S:
+            self._unasked = full
+            return
+        self._asked_at, self._unasked = now, None
         if full:
             self._fir = (self._fir + 1) & 0xFF
         self._feed_back(KeyframeRequest(self.source, self._fir if full else None).to_bytes(self.ssrc))

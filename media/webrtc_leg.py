@@ -274,7 +274,7 @@ class WebRtcLeg(VoiceLeg):
             if self._coming is not coming:  # overtaken by another restart, which leaves this one
                 return
             self._coming = None
-            await self._leave(coming)
+            self._webrtc_host.finish(self._leave(coming))
             if self._secure is None:
                 self._fail(str(error))
             return
@@ -286,7 +286,7 @@ class WebRtcLeg(VoiceLeg):
             try:
                 await asyncio.sleep(LINGER_S if session is not None else 0)
             finally:
-                await self._leave(left)
+                self._webrtc_host.finish(self._leave(left))
 
     def _use(self, transport: SecureTransport, keys: Keys, send_to: Way) -> None:
         self._keys, self._send_to = keys, send_to
@@ -422,7 +422,7 @@ class WebRtcLeg(VoiceLeg):
     async def _end(self, task: asyncio.Task[None] | None, *transports: SecureTransport | None) -> None:
         if task is not None:
             task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-        for transport in transports:
+            await asyncio.wait([task], timeout=LINGER_S)  # a handshake may miss it (wait_for before Python 3.12), ...
+        for transport in transports:  # ... and ends with its transport then
             if transport is not None:
                 await self._leave(transport)

@@ -105,12 +105,14 @@ def test_5_what_is_missed_is_sent_again_or_asked_of_the_source() -> None:
     one.feedback()
     other.packets.clear()
     other.stream.receive_rtcp(nack(200, 101, 102, 103, 100), 1.1, 0.0)
-    assert other.seqs == [101]
+    assert other.seqs == [101, 100], "that of the first source, too"
     assert one.feedback() == [Nack(7, (1001, 1002))]
     one.stream.receive(rtp(1001), 1.2)
-    assert other.seqs == [101, 102]
+    assert other.seqs == [101, 100, 102]
     other.stream.receive_rtcp(nack(999, 102), 1.1, 0.0)
-    assert other.seqs == [101, 102]
+    other.stream.receive_rtcp(nack(200, 99), 1.1, 0.0)  # from before either source: nobody has it
+    assert other.seqs == [101, 100, 102]
+    assert one.feedback() == []
 
 
 def test_5_packets_kept_and_sent_again_are_limited() -> None:
@@ -135,6 +137,10 @@ def test_5_requests_for_a_keyframe_pass_by_the_kind_they_have() -> None:
         request = compound(Report(1, None, ()), "n") + KeyframeRequest(200, number).to_bytes(1)
         other.stream.receive_rtcp(request, now, 0.0)
         assert one.feedback() == ([passed] if passed is not None else [])
+    one.stream.receive(rtp(2), 3.05)
+    assert one.feedback() == []
+    one.stream.receive(rtp(3), 3.2)
+    assert one.feedback() == [KeyframeRequest(7, 2)], "what came too soon is made good"
     one.stream.route(None, {})
     other.stream.receive_rtcp(compound(Report(1, None, ()), "n") + KeyframeRequest(200).to_bytes(1), 9.0, 0.0)
     assert one.feedback() == []
