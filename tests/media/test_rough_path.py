@@ -79,14 +79,16 @@ class Line:
     party: Party
     sent_at: dict[int, float] = field(default_factory=dict)
     heard: list[tuple[float, Packet]] = field(default_factory=list)
+    silent: bool = False
 
     async def talk(self, seconds: float) -> None:
-        """Say a tone, 20 ms a packet."""
+        """Say a tone, or nothing, 20 ms a packet."""
         loop = asyncio.get_running_loop()
         began_at = loop.time()
         for number in range(int(seconds * 50)):
             await asyncio.sleep(began_at + number * 0.02 - loop.time())
-            frame = audioop.lin2ulaw(tone(TONE_HZ, FRAME, RATE_HZ, at=number * FRAME), 2)
+            sound = bytes(2 * FRAME) if self.silent else tone(TONE_HZ, FRAME, RATE_HZ, at=number * FRAME)
+            frame = audioop.lin2ulaw(sound, 2)
             self.party.send(0, frame)
             self.sent_at[self.party.seq] = loop.time()
 
@@ -172,6 +174,21 @@ async def test_17_a_leg_with_heavy_loss_harms_no_other(
         assert steady_share(line.sound(), TONE_HZ, RATE_HZ) > 0.95
         delays = sorted(heard - sent for (heard, _), sent in zip(line.heard, line.sent_at.values(), strict=True))
         assert delays[len(delays) // 2] < SLACK_S
+
+
+async def test_17_nor_among_those_who_are_mixed(engine: MediaEngine, parties: Callable[[], Party], rough: Open) -> None:
+    """One of twenty speaks; the one with the loss hears it as well as it can, the others without a fault."""
+    lines = [Line(parties(), silent=True) for _ in range(20)]
+    lines[1].silent = False
+    legs = [await answered_through(engine, lines[0].party, rough, STORM, 31)]
+    legs += [await answered(engine, line.party) for line in lines[1:]]
+    mix = engine.mix(legs)
+    await conversation(lines, 3.0)
+    mix.close()
+    for line in lines[2:]:
+        second = slice(2 * RATE_HZ, 2 * 2 * RATE_HZ)  # of the three that are spoken
+        assert steady_share(line.sound()[second], TONE_HZ, RATE_HZ) > 0.9
+    assert len(lines[0].heard) < 0.8 * len(lines[2].heard)
 
 
 class Bursts(Tone):
