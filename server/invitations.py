@@ -379,7 +379,7 @@ class Inviting:
             return
         if invitation.status == "PENDING":
             self._failed(invitation, Delivery("phone", "ring"), f"{call['status']} {call['reason']}")
-        elif not session.present():
+        elif all(participant.user == session.host for participant in session.present()):
             self._end(session, "the call ended")
 
     def _over(self, session: Session) -> None:

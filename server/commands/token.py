@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 DAY_S = 86_400.0
 ROLES = ("admin", "token", "host", "member", "viewer")
-SCOPES = ("sessions:read", "sessions:write", "events", "admin")
+SCOPES = ("sessions:read", "sessions:write", "sessions:join", "events", "admin")
 "As sections.TokenRole and TokenScope say, which are not imported for the sake of `--help`."
 
 

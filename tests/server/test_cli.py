@@ -109,6 +109,7 @@ def test_serve_runs_with_a_file_and_ends_with_0(tmp_path: Path, number: signal.S
         assert "0123456789abcdef" not in errors
 
 
+@pytest.mark.interop  # alone, for what it takes is measured
 def test_ready_within_two_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Counted in CPU time of the program, since other tests may take the machine's; compiled at its first start."""
     monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
