@@ -565,6 +565,7 @@ async def _build_models() -> None:
     """What the start left undone, a little at a time."""
     for _ in build_models():
         await asyncio.sleep(MODEL_PAUSE_S)
+    gc.freeze()  # what was made belongs to what stays
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
