@@ -28,7 +28,7 @@ log = structlog.get_logger("server.store.writer")
 
 FLUSH_S = 0.4  # from the first event of a batch to its commit's beginning: larger batches cost less of the core
 PROMPT_S = 0.1  # the same where somebody waits for it
-BATCH = 400  # events that do not wait any longer: a batch holds up others while it is made
+BATCH = 128  # events that do not wait any longer: a batch holds up others while it is made
 SLOW_S = 0.3  # a commit that takes longer is put on disk as well
 SETTLE_S = 5.0  # how long a reader waits for what was written before
 RETRY_FIRST_S, RETRY_LIMIT_S = 0.25, 5.0
