@@ -384,9 +384,17 @@ async def users_of_channel(
     if search:
         named = select(users.c.id).where(users.c.tenant == tenant, has_part(users.c.handle, search))
         where.append(or_(has_part(table.handle, search), table.user_id.in_(named)))
-    count = select(func.count(table.user_id.distinct())).where(*where)
-    total = int((await connection.execute(count)).scalar_one())
-    ids = (await _last_there(connection, where, min(total, offset + limit)))[offset:]
+    if search:  # what finds users by their handles of now reads all of them: once is enough
+        there = select(table.user_id, func.count().over()).where(*where).group_by(table.user_id)
+        page = there.order_by(func.max(table.joined_at).desc(), table.user_id).limit(limit).offset(offset)
+        rows = (await connection.execute(page)).all()
+        if not rows:
+            return int((await connection.execute(select(func.count()).select_from(there.subquery()))).scalar_one()), []
+        total, ids = int(rows[0][1]), [row[0] for row in rows]
+    else:
+        count = select(func.count(table.user_id.distinct())).where(*where)
+        total = int((await connection.execute(count)).scalar_one())
+        ids = (await _last_there(connection, where, min(total, offset + limit)))[offset:]
     known = select(table.user_id, func.max(table.user_number), func.max(table.handle))
     known = known.where(table.channel_id == channel_id, table.user_id.in_(ids)).group_by(table.user_id)
     found = {row[0]: UserOfChannel(*row) for row in await connection.execute(known)}
