@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import shutil
 import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from math import ceil
 
 import pytest
@@ -37,8 +38,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Filled once for all tests here."""
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Filled once for all tests here; 1.2 GB."""
     file = tmp_path_factory.mktemp("million") / "ringway.db"
 
     async def make() -> None:
@@ -46,7 +47,8 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> str:
 
     asyncio.run(make())
     fill(file, SESSIONS)
-    return f"sqlite:///{file}"
+    yield f"sqlite:///{file}"
+    shutil.rmtree(file.parent)
 
 
 async def times_ms(database: Database, ask: Ask, name: str) -> list[float]:
