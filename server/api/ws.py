@@ -146,6 +146,8 @@ class _Line:
         self._core = ChannelConnection(api.desk, self._loop.time(), token=token, wake=self._wake)
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        "When it is due; uvloop's timers cannot tell once they are."
         self._woken: asyncio.Handle | None = None
         self._over = False
 
@@ -198,10 +200,13 @@ class _Line:
         """A timer that is due too early only looks again: so it is set anew when it must come earlier, not always."""
         due = self._core.deadline
         if self._timer is not None:
-            if due is not None and self._timer.when() <= due:
+            if due is not None and self._timer_at <= due:
                 return
             self._timer.cancel()
-        self._timer = None if due is None else self._loop.call_at(due, self._on_timer)
+            self._timer = None
+        if due is not None:
+            self._timer_at = due
+            self._timer = self._loop.call_at(due, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None

@@ -84,6 +84,8 @@ class Writer:
         self._due = False
         self._closing = False
         self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._flush_at = 0.0
+        "When the timer `flush` is due; uvloop's own cannot tell once it is."
         self._signal = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.failures = 0
@@ -332,9 +334,10 @@ class Writer:
 
     def _arm(self, within_s: float) -> None:
         loop = asyncio.get_running_loop()
-        due, timer = loop.time() + within_s, self._timers.get("flush")
-        if timer is None or due < timer.when():
+        due = loop.time() + within_s
+        if "flush" not in self._timers or due < self._flush_at:
             self._disarm("flush")
+            self._flush_at = due
             self._timers["flush"] = loop.call_at(due, self._on_flush)
 
     def _on_flush(self) -> None:

@@ -96,6 +96,19 @@ async def test_4_a_session_that_came_and_went_costs_one_row(database_url: str, t
         await desk.check(session)
 
 
+async def test_4_a_full_batch_that_is_due_already_takes_more(tmp_path: Path) -> None:
+    async with open_desk(f"sqlite:///{tmp_path}/r.db", tmp_path) as desk:
+        session = desk.session()
+        for n in range(writer_module.BATCH):
+            session.note(f"{n}")
+        desk.writer.touch(session)
+        desk.writer.write("settings", {"name": "a", "value": "b"})
+        await desk.writer.settled()
+
+        assert len(await desk.rows("events")) == writer_module.BATCH + 2
+        await desk.check(session)
+
+
 async def test_4_rows_of_one_table_keep_their_order(database_url: str, tmp_path: Path) -> None:
     async with open_desk(database_url, tmp_path) as desk:
         for value in ("first", "second"):
