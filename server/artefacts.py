@@ -84,7 +84,7 @@ class Artefacts:
         self._turn = asyncio.Semaphore(1)
         self._jobs: dict[str, asyncio.Task[None]] = {}
         self._syncing: set[asyncio.Task[None]] = set()
-        registry.bus.followers.append(self._on_happening)
+        registry.bus.follow(self._on_end, SessionEnded)
 
     async def close(self) -> None:
         """Stop what is under way; an unfinished summary can be asked for again."""
@@ -268,8 +268,8 @@ class Artefacts:
         recall(session, seq=seq, updated_at=record.updated_at / 1000, participants=participants, calls=())
         return session
 
-    def _on_happening(self, happening: Happening) -> None:
-        if happening.kind is SessionEnded and happening.session.chat_count:
+    def _on_end(self, happening: Happening) -> None:
+        if happening.session.chat_count:
             task = asyncio.get_running_loop().create_task(self._sync(happening.session))
             self._syncing.add(task)
             task.add_done_callback(self._syncing.discard)

@@ -12,7 +12,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Protocol
 
 import structlog
@@ -92,19 +91,24 @@ def encode(body: Mapping[str, Any]) -> bytes:
 class Entry:
     """An event in the ring."""
 
+    __slots__ = ("_encoded", "happening", "kind")
+
     def __init__(self, happening: Happening) -> None:
         self.happening = happening
         self.kind = wire_kind(happening.kind)
+        self._encoded: bytes | None = None
 
     @property
     def session(self) -> Session:
         """Where it happened."""
         return self.happening.session
 
-    @cached_property
+    @property
     def encoded(self) -> bytes:
         """As every listener gets it."""
-        return encode(event_body(self.happening))
+        if self._encoded is None:
+            self._encoded = encode(event_body(self.happening))
+        return self._encoded
 
     def fits(self, wanted: Filter) -> bool:
         """Whether a listener with this filter wants it."""

@@ -244,13 +244,12 @@ class Inviting:
             invitation = self.invitations.of_session(session.id)
             if invitation is not None and invitation.invitee.person_id is not None:
                 self._index(invitation.invitee.person_id, session)
-        self.registry.bus.followers.append(self._follow)
+        self.registry.bus.follow(self._follow, ParticipantJoined, SessionEnded, CallEnded)
         self._arm()
 
     async def close(self) -> None:
         """Stop; what waits for an answer is left for the next start."""
-        if self._follow in self.registry.bus.followers:
-            self.registry.bus.followers.remove(self._follow)
+        self.registry.bus.unfollow(self._follow)
         if self._timer is not None:
             self._timer.cancel()
         if self._ends:
@@ -342,7 +341,7 @@ class Inviting:
         )
 
     def _follow(self, happening: Happening) -> None:
-        """Called within every event of every session: it only looks, and does what must be done a moment later."""
+        """Called within the event: it only looks, and does what must be done a moment later."""
         kind, session = happening.kind, happening.session
         if kind is ParticipantJoined:
             user = happening.fields["user"]

@@ -55,7 +55,7 @@ class Outward:
         self._parts = (history, database, writer)
         self._outbox = outbox
         self._authenticator = authenticator
-        registry.bus.followers.append(self.feed.follow)
+        registry.bus.follow(self.feed.follow)
         writer.before_commit.append(self.webhooks.rows)
         writer.prompt = lambda: bool(self.webhooks.endpoints)
 

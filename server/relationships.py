@@ -45,7 +45,7 @@ class SharedSessions:
 
     def follow(self, bus: EventBus) -> None:
         """Notice who joins sessions from now on."""
-        bus.followers.append(self._follow)
+        bus.follow(self._on_joined, ParticipantJoined)
 
     async def of(self, pair: Pair) -> Shared:
         """The count as it is now."""
@@ -64,10 +64,9 @@ class SharedSessions:
                 self._forget(next(iter(self._known)))
         return shared
 
-    def _follow(self, happening: Happening) -> None:
-        if happening.kind is ParticipantJoined:
-            for pair in list(self._asked.get((happening.session.tenant, happening.fields["user"]), ())):
-                self._forget(pair)
+    def _on_joined(self, happening: Happening) -> None:
+        for pair in list(self._asked.get((happening.session.tenant, happening.fields["user"]), ())):
+            self._forget(pair)
 
     def _forget(self, pair: Pair) -> None:
         self._known.pop(pair, None)

@@ -107,7 +107,7 @@ class ChannelDesk:
         "By the call's id."
         self._newest: tuple[int, str] = (0, "")
         registry.switch.browsers = self
-        registry.bus.followers.append(self.follow)
+        registry.bus.follow(self.follow)
 
     def stay(self, session: Session, user: str) -> Stay | None:
         """A user's stay, with or without a connection."""
@@ -203,7 +203,7 @@ class ChannelDesk:
             for stay in list(stays.values()):
                 self._leave(stay)
         self._lost.clear()
-        self.registry.bus.followers.remove(self.follow)
+        self.registry.bus.unfollow(self.follow)
 
     def counts(self) -> dict[str, int]:
         """Connections, and stays with and without one."""

@@ -336,6 +336,7 @@ def event_body(happening: Happening) -> dict[str, Any]:
 
 
 EventT = TypeVar("EventT", bound=SessionEvent)
+Follower = Callable[[Happening], None]
 
 
 class EventBus:
@@ -345,8 +346,9 @@ class EventBus:
     """
 
     def __init__(self) -> None:
-        self.followers: list[Callable[[Happening], None]] = []
-        "Called with every event of every session, at once: they append it somewhere, and never raise."
+        self.followers: dict[type[SessionEvent], tuple[Follower, ...]] = dict.fromkeys(EVENT_KINDS.values(), ())
+        "Who follows each kind of event, in the order of following; see `follow`."
+        self._followers: list[tuple[Follower, frozenset[type[SessionEvent]]]] = []
         self._position = 0
         self._emitter = AsyncIOEventEmitter()
         self._listened: set[str] = set()
@@ -360,6 +362,23 @@ class EventBus:
     def off(self, kind: type[EventT], listener: Callable[[EventT], Any]) -> None:
         """Stop calling `listener`; KeyError when it was not listening."""
         self._emitter.remove_listener(kind.__name__, listener)
+
+    def follow(self, follower: Follower, *kinds: type[SessionEvent]) -> None:
+        """Call `follower` at once with every event of every session, or of these kinds alone.
+
+        It appends the event somewhere and never raises.
+        """
+        self._followers.append((follower, frozenset(kinds or EVENT_KINDS.values())))
+        self._sort_followers()
+
+    def unfollow(self, follower: Follower) -> None:
+        """Call it no more. Harmless when it did not follow."""
+        self._followers = [(other, kinds) for other, kinds in self._followers if other != follower]
+        self._sort_followers()
+
+    def _sort_followers(self) -> None:
+        for kind in self.followers:
+            self.followers[kind] = tuple(follower for follower, kinds in self._followers if kind in kinds)
 
     def next_position(self, at: float) -> int:
         """The place of an event that happens at `at`, seconds since the epoch, after all before it."""

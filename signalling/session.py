@@ -575,9 +575,9 @@ class Session:
         if len(log) >= MAX_EVENTS:
             del log[0]
         log.append(happened)
-        if bus.followers:
+        if followers := bus.followers[kind]:
             happening = Happening(happened[0], self, kind, self.last_seq, at, fields)
-            for follower in bus.followers:
+            for follower in followers:
                 follower(happening)
         if bus.wants(kind):
             bus.emit(self._event(happened))

@@ -68,7 +68,7 @@ class MeetingsApi:
         self._clock = clock
         self._given: dict[tuple[str, int], str] = {}
         "Session and index of those who were given a token and are still there -> id of its key."
-        registry.bus.followers.append(self._on_happening)
+        registry.bus.follow(self._on_left, ParticipantLeft)
 
     @operation(
         "POST",
@@ -293,12 +293,11 @@ class MeetingsApi:
         session.host = host
         return session
 
-    def _on_happening(self, happening: Happening) -> None:
+    def _on_left(self, happening: Happening) -> None:
         """The token that came with a stay ends with it, whoever ends it."""
-        if happening.kind is ParticipantLeft and self._given:
-            key = self._given.pop((happening.session.id, happening.fields["participant"]), None)
-            if key is not None:
-                self._tokens.revoke(happening.session.tenant, key)
+        key = self._given.pop((happening.session.id, happening.fields["participant"]), None)
+        if key is not None:
+            self._tokens.revoke(happening.session.tenant, key)
 
 
 def _meeting(channel: Channel) -> MeetingItem:

@@ -112,7 +112,7 @@ class Writer:
     def follow(self, bus: EventBus, people: People) -> None:
         """Write every event of `bus` from now on, and the sessions that they change; `people` says who takes part."""
         self._pending.people = people
-        bus.followers.append(self._take_happening)
+        bus.follow(self._take_happening)
 
     def _take_happening(self, happening: Happening) -> None:
         self._pending.happenings.append(happening)

@@ -13,7 +13,9 @@ from signalling import (
     Limits,
     NotThere,
     OriginateRequest,
+    ParticipantJoined,
     Session,
+    SessionEnded,
     SessionNotActive,
     User,
     WrongState,
@@ -266,7 +268,7 @@ def test_c3_a_call_in_a_session_that_goes_on_without_it(sim: Sim) -> None:
 def test_12_followers_get_every_event_in_order(sim: Sim) -> None:
     house, _, bob = phones(sim)
     heard: list[Happening] = []
-    house.switch.bus.followers.append(heard.append)
+    house.switch.bus.follow(heard.append)
     session = house.originate()
     sim.run_until(lambda: bob.calls)
     bob.call.accept()
@@ -291,6 +293,20 @@ def test_12_followers_get_every_event_in_order(sim: Sim) -> None:
     assert body["session"] == session.id
     assert body["data"]["by"] == "callee"
     assert [event.seq for event in session.events] == [h.seq for h in heard]
+
+
+def test_12_who_follows_some_kinds_hears_of_no_others(sim: Sim) -> None:
+    house = House(sim)
+    heard: list[Happening] = []
+    house.switch.bus.follow(heard.append, ParticipantJoined, SessionEnded)
+    session = room(house)
+    session.join("bob")
+    session.say("bob", "hello")
+    sim.run(session.end())
+    assert [happening.kind for happening in heard] == [ParticipantJoined] * 2 + [SessionEnded]
+    house.switch.bus.unfollow(heard.append)
+    room(house)
+    assert len(heard) == 3
 
 
 def test_g9_sessions_without_calls_have_a_limit_of_their_own(sim: Sim) -> None:

@@ -626,7 +626,7 @@ async def test_c10_the_context_is_for_its_creator_alone(
 ) -> None:
     secret = "a secret of the tests"
     happened: list[Happening] = []
-    house.registry.bus.followers.append(happened.append)
+    house.registry.bus.follow(happened.append)
     session, invitation = await invited(house, inviteEmail="a@example.com", context=secret)
     assert (await detail(house, session))["invitation"]["context"] == secret
     seen = [
@@ -663,7 +663,7 @@ async def test_the_invitation_behind_a_session_is_shown_to_its_two_alone(house: 
 async def test_c8_c9_c16_pause_and_resume(house: House) -> None:
     happened: list[Happening] = []
     session, _ = await accepted(house)
-    house.registry.bus.followers.append(happened.append)
+    house.registry.bus.follow(happened.append)
     status, answer = await house.post(f"{SESSIONS}/{session}/pause", {"reason": "cooling down"}, token="bob")
     assert status == 200
     assert answer["data"]["session"]["status"] == "PAUSED"

@@ -575,7 +575,7 @@ def follow(house: House) -> list[type]:
     def hear(happening: Happening) -> None:
         heard.append(happening.kind)
 
-    house.registry.bus.followers.append(hear)
+    house.registry.bus.follow(hear)
     return heard
 
 
@@ -753,7 +753,7 @@ async def test_a_transcript_that_comes_late_is_announced_too(house: House) -> No
     await house.services.writer.settled()
     house.registry._ended.clear()
     heard: list[Happening] = []
-    house.registry.bus.followers.append(heard.append)
+    house.registry.bus.follow(heard.append)
     await talked(house, session, "Better late than never.")
     assert [happening.kind for happening in heard] == [TranscriptReady]
     assert heard[0].seq > 4

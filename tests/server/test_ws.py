@@ -16,7 +16,17 @@ from aiohttp import ClientWebSocketResponse, WSCloseCode, WSMsgType
 from server.api.sockets import MAX_FRAME
 from server.auth import PERMISSIONS
 from server.sections import Config
-from signalling import ANSWERS, CLOSE_CODES, COMMANDS, ERROR_CODES, EVENT_KINDS, NOTICES, ChannelDesk, told
+from signalling import (
+    ANSWERS,
+    CLOSE_CODES,
+    COMMANDS,
+    ERROR_CODES,
+    EVENT_KINDS,
+    NOTICES,
+    ChannelDesk,
+    SessionEnded,
+    told,
+)
 
 from .house import OTHER_TENANT, TENANT, House, open_house
 
@@ -219,7 +229,7 @@ async def test_f6_a_reader_that_stops_is_cut_and_delays_nobody(house: House) -> 
 
 def house_stays(house: House) -> int:
     """How many take part by a connection that is there."""
-    owners = [getattr(follower, "__self__", None) for follower in house.registry.bus.followers]
+    owners = [getattr(follower, "__self__", None) for follower in house.registry.bus.followers[SessionEnded]]
     (desk,) = [owner for owner in owners if isinstance(owner, ChannelDesk)]
     counts = desk.counts()
     return counts["stays"] - counts["stays_lost"]

@@ -472,7 +472,7 @@ def long_session(desk: Desk, events: int) -> Session:
     """A session with that many events, all in the archive; alice takes part, and nobody listens."""
     session: Session = in_loop(desk, lambda: desk.session("alice"))
     keep = desk.archive.bodies.setdefault(session.id, [])
-    desk.registry.bus.followers.append(
+    desk.registry.bus.follow(
         lambda happening: keep.append({"id": "evt_1", "kind": "session.noted", "seq": happening.seq})
     )
     keep += [{"id": "evt_1", "kind": "session.noted", "seq": seq} for seq in (1, 2)]

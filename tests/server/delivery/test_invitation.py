@@ -40,7 +40,7 @@ async def sending(folder: Path, **sections: Mapping[str, Any]) -> AsyncIterator[
         def note(happening: Happening) -> None:
             happened.append(event_body(happening)["kind"])
 
-        house.registry.bus.followers.append(note)
+        house.registry.bus.follow(note)
         yield house, happened
 
 
