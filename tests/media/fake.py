@@ -136,6 +136,7 @@ class FakeMediaEngine:
         *,
         codecs: Sequence[str] | None = None,
         peer_host: str | None = None,
+        ipv6: bool | None = None,
         webrtc: bool = False,
         video: bool = False,
     ) -> FakeMediaLeg:
