@@ -17,6 +17,22 @@ from .video_sdp import Video
 
 
 @dataclass(frozen=True, slots=True)
+class VideoStats:
+    """Counters of the video of one leg, as those of its audio in `LegStats`; received octets are not counted."""
+
+    packets_sent: int = 0
+    "With those that were sent again."
+    octets_sent: int = 0
+    packets_received: int = 0
+    packets_lost: int = 0
+    "That came neither at once nor when asked for again."
+    jitter_ms: float = 0.0
+    rtt_ms: float | None = None
+    remote_packets_lost: int = 0
+    remote_jitter_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class LegStats:
     """Counters of one leg since it was created, from its own packets and the RTCP of the remote party."""
 
@@ -39,6 +55,8 @@ class LegStats:
     remote_packets_lost: int = 0
     "Loss of our packets as reported by the remote party."
     remote_jitter_ms: float = 0.0
+    video: VideoStats | None = None
+    "None if no video came or went; the rest is audio alone."
 
 
 class MediaLeg(Protocol):

@@ -6,12 +6,13 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from typing import Any, Literal, Protocol
 
 from .codecs import Codec
 from .errors import MediaError
 from .ice import RTCP_FIRST, RTCP_LAST, DtlsSession, Keys, SecureTransport, SrtpError, fingerprint
-from .leg import MediaLeg
+from .leg import LegStats, MediaLeg
 from .negotiation import Agreement, Negotiation, Remote
 from .ports import PortPair
 from .relay import NOTHING
@@ -402,6 +403,13 @@ class WebRtcLeg(VoiceLeg):
     @property
     def _port(self) -> int:
         return self._negotiation.port if self.state != "closed" else 0
+
+    @property
+    def stats(self) -> LegStats:
+        """A snapshot of the counters, with those of the video."""
+        audio = super().stats
+        video = self._video.stats if self._video is not None else None
+        return audio if video is None else replace(audio, video=video)
 
     @property
     def _local(self) -> Address:
