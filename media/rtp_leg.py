@@ -69,7 +69,7 @@ class RtpLeg(VoiceLeg):
         self._host = host
         self._pair: PortPair | None = pair
         self._other_pair: PortPair | None = None
-        "Of the other IP version, as an offer that is not answered yet wants it."
+        "Of the other IP version, as a later offer that is not answered yet wants it."
         self._rtp_socket = pair.rtp
         self._peer_host = peer_host
         self._rtcp_destination: Address | None = None
@@ -88,8 +88,12 @@ class RtpLeg(VoiceLeg):
         if pair is None or remote.ipv6 == pair.ipv6 or (remote.rtp is None and self.agreed):
             return
         if is_offer and self._host.has(ipv6=remote.ipv6):
-            self._other_pair = other = self._host.take_pair(remote.ipv6)
+            other = self._host.take_pair(remote.ipv6)
             self._announce(other)
+            if self._agreement is None:
+                self._move(pair, other)
+            else:
+                self._other_pair = other
         elif remote.rtp is not None:
             raise MediaError("media address of another IP version than ours")
 
@@ -109,11 +113,11 @@ class RtpLeg(VoiceLeg):
         """Go on at another pair."""
         if self._agreement is not None:
             self._ignore(old)
+            self._listen(new)
         self._pair, self._other_pair = new, None
         self._rtp_socket = new.rtp
         self._connected = False
         self._host.give_back(old)
-        self._listen(new)
 
     def _listen(self, pair: PortPair) -> None:
         self._host.poller.add(pair.rtp.fileno(), self.on_packet)

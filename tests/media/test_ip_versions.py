@@ -98,6 +98,7 @@ async def test_an_answer_is_of_the_version_of_the_offer_wherever_that_came_from(
     party = parties[host]
     leg = engine.create_leg(peer_host=signalled_from)
     leg.receive_offer(party.sdp())
+    assert engine.counts()["ports"] == 2
     answer = leg.create_answer()
     assert said(answer) == [host, host]
     assert leg.stats.local == (host, port_of(answer))
