@@ -54,7 +54,7 @@ class PortPair:
 class PortPool:
     """The pairs of one range at one address, given out longest-free first."""
 
-    __slots__ = ("_family", "_free", "_host", "_rest_s", "_resting", "advertised", "used")
+    __slots__ = ("_busy", "_family", "_free", "_host", "_rest_s", "_resting", "advertised", "used")
 
     def __init__(
         self, host: str, first: int, last: int, *, rest_s: float = REST_S, advertised: str | None = None
@@ -76,19 +76,21 @@ class PortPool:
         self._rest_s = rest_s
         self._free = deque(pairs)
         self._resting: deque[tuple[float, int]] = deque()
+        self._busy: deque[tuple[float, int]] = deque()
+        "Held by others; apart, for each of the two is in the order of time."
         self.used: set[int] = set()
         "RTP ports given out."
 
     @property
     def resting(self) -> int:
         """How many pairs rest."""
-        return len(self._resting)
+        return len(self._resting) + len(self._busy)
 
     def take(self, now: float) -> PortPair:
         """Bind a free pair; those that cannot be bound are skipped. Raises NoPortsLeft."""
-        resting = self._resting
-        while resting and resting[0][0] <= now:
-            self._free.append(resting.popleft()[1])
+        for waiting in (self._resting, self._busy):
+            while waiting and waiting[0][0] <= now:
+                self._free.append(waiting.popleft()[1])
         busy = []
         try:
             while self._free:
@@ -99,7 +101,7 @@ class PortPool:
                     return pair
                 busy.append((now + BUSY_REST_S, port))
         finally:
-            resting.extend(busy)
+            self._busy.extend(busy)
         raise NoPortsLeft("no RTP port is free")
 
     def give_back(self, pair: PortPair, now: float) -> None:
