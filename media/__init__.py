@@ -3,7 +3,7 @@
 from .codecs import Codec
 from .engine import PLAYER_CODECS, MediaConfig, MediaEngine
 from .errors import MediaError, NoCommonCodec, NoPortsLeft, SdpError
-from .leg import Attachment, LegStats, Media, MediaLeg, Mix
+from .leg import Attachment, LegStats, Media, MediaLeg, Mix, VideoStats
 
 __all__ = [
     "PLAYER_CODECS",
@@ -19,4 +19,5 @@ __all__ = [
     "NoCommonCodec",
     "NoPortsLeft",
     "SdpError",
+    "VideoStats",
 ]

@@ -12,9 +12,8 @@ from importlib import import_module
 from typing import Any
 
 from .codecs import KNOWN, Codec, policy_of
-from .errors import MediaError
+from .errors import NoPortsLeft
 from .leg import Attachment, MediaLeg, Mix
-from .negotiation import Negotiation, Remote
 from .player import Frames, comfort_frames, prompt_frames, ringback_frames, tone_frames
 from .poller import make_poller
 from .ports import REST_S, PortPair, PortPool
@@ -36,12 +35,12 @@ WHEEL = 20  # slices of a second: the legs' once-a-second work is spread, so tha
 class MediaConfig:
     """Where and what media may be."""
 
-    bind_host: str = "127.0.0.1"
-    "Numeric address to bind RTP sockets to."
-    advertised_host: str | None = None
-    "Numeric address written into SDP, if another (behind 1:1 NAT)."
+    bind_host: str | tuple[str, ...] = "127.0.0.1"
+    "Numeric address to bind RTP sockets to, or one of each IP version: the first serves where neither is asked for."
+    advertised_host: str | tuple[str, ...] | None = None
+    "Numeric address written into SDP, if another (behind 1:1 NAT); or one of each IP version that is bound."
     port_range: tuple[int, int] = (40000, 49999)
-    "First and last UDP port; RTP takes the even ones, RTCP the odd ones after them."
+    "First and last UDP port, of each address; RTP takes the even ones, RTCP the odd ones after them."
     codecs: tuple[str, ...] = DEFAULT_CODECS
     "Codecs we accept and offer, best first."
     timeout_s: float = 60.0
@@ -54,14 +53,14 @@ class MediaEngine:
     """Implements `media.leg.Media` with real sockets. Made and used on a running asyncio loop."""
 
     def __init__(self, config: MediaConfig = MediaConfig()) -> None:
-        """Raises ValueError for an unknown codec or an unusable port range."""
+        """Raises ValueError for an unknown codec, an unusable port range, or addresses that do not go together."""
         self.config = config
         self.loop = asyncio.get_running_loop()
         self.poller = make_poller(self.loop)
         self.timeout_s = config.timeout_s
-        self.advertised_host = config.advertised_host or config.bind_host
         self._policy = policy_of(config.codecs)
-        self._ports = PortPool(config.bind_host, *config.port_range, rest_s=config.port_rest_s)
+        self._pools = _pools(config)
+        self._first_ipv6 = next(iter(self._pools))
         self._wheel: list[set[VoiceLeg]] = [set() for _ in range(WHEEL)]
         self._slots: dict[VoiceLeg, int] = {}
         self._next_slot = 0
@@ -81,22 +80,25 @@ class MediaEngine:
         *,
         codecs: Sequence[str] | None = None,
         peer_host: str | None = None,
+        ipv6: bool | None = None,
         webrtc: bool = False,
         video: bool = True,
     ) -> VoiceLeg:
-        """A new leg with a port pair of its own. Raises NoPortsLeft, ValueError for an unknown codec."""
+        """A new leg with ports of its own. Raises NoPortsLeft, ValueError for an unknown codec."""
         policy = self._policy if codecs is None else policy_of(codecs)
-        pair = self.take_pair()
         self._serial += 1
         session_id = random.getrandbits(31)
         leg: VoiceLeg
         if webrtc:
             from .webrtc_leg import WebRtcLeg  # late: aiortc takes a second to import, see `preload`
 
-            leg = WebRtcLeg(f"webrtc-{self._serial}", self, pair, policy, session_id, video=video)
+            leg = WebRtcLeg(f"webrtc-{self._serial}", self, self.take_pairs(), policy, session_id, video=video)
         else:
-            negotiation = Negotiation(policy, self.advertised_host, pair.port, session_id, self._refuse_own)
-            leg = RtpLeg(f"rtp-{self._serial}", self, pair, negotiation, peer_host)
+            if ipv6 is None and peer_host is not None:
+                ipv6 = ":" in peer_host
+            if ipv6 is None or ipv6 not in self._pools:
+                ipv6 = self._first_ipv6
+            leg = RtpLeg(f"rtp-{self._serial}", self, self.take_pair(ipv6), policy, session_id, peer_host)
         slot = self._next_slot = (self._next_slot + 1) % WHEEL
         self._wheel[slot].add(leg)
         self._slots[leg] = slot
@@ -149,8 +151,8 @@ class MediaEngine:
             "legs": len(self._slots),
             "bridges": self._bridges,
             "players": self._players,
-            "ports": 2 * len(self._ports.used),
-            "ports_resting": 2 * self._ports.resting,
+            "ports": 2 * sum(len(pool.used) for pool in self._pools.values()),
+            "ports_resting": 2 * sum(pool.resting for pool in self._pools.values()),
         }
 
     @staticmethod
@@ -175,7 +177,12 @@ class MediaEngine:
 
     def is_own(self, address: Address) -> bool:
         """True for an address of this engine: relaying to it could make a loop."""
-        return self._ports.owns(*address)
+        pool = self._pools.get(":" in address[0])
+        return pool is not None and pool.owns(*address)
+
+    def has(self, *, ipv6: bool) -> bool:
+        """Whether there are ports of this IP version."""
+        return ipv6 in self._pools
 
     def every_tick(self, tick: Callable[[float], bool]) -> None:
         """Call this every 20 ms with the monotonic time, until it returns False."""
@@ -189,15 +196,27 @@ class MediaEngine:
     def closed(self, leg: VoiceLeg, pair: PortPair) -> None:
         """A leg is gone; its ports are free."""
         self._wheel[self._slots.pop(leg)].discard(leg)
-        self._ports.give_back(pair, time.monotonic())
+        self.give_back(pair)
 
-    def take_pair(self) -> PortPair:
-        """One more port pair, for a leg that has one. Raises NoPortsLeft."""
-        return self._ports.take(time.monotonic())
+    def take_pair(self, ipv6: bool) -> PortPair:
+        """A port pair of this IP version. Raises NoPortsLeft."""
+        return self._pools[ipv6].take(time.monotonic())
+
+    def take_pairs(self) -> tuple[PortPair, ...]:
+        """A port pair of each IP version, the first one first; without one that has none left. Raises NoPortsLeft."""
+        pairs: list[PortPair] = []
+        for ipv6 in self._pools:
+            try:
+                pairs.append(self.take_pair(ipv6))
+            except NoPortsLeft:
+                continue
+        if not pairs:
+            raise NoPortsLeft("no RTP port is free")
+        return tuple(pairs)
 
     def give_back(self, pair: PortPair) -> None:
         """Close a pair; its ports are free."""
-        self._ports.give_back(pair, time.monotonic())
+        self._pools[pair.ipv6].give_back(pair, time.monotonic())
 
     def closed_later(self, leg: VoiceLeg, closing: Coroutine[Any, Any, None]) -> None:
         """A leg is gone; `closing` gives its ports back."""
@@ -228,15 +247,6 @@ class MediaEngine:
         assert isinstance(leg, VoiceLeg), "legs of another engine"
         return leg
 
-    def _refuse_own(self, remote: Remote, is_offer: bool) -> None:
-        """Refuse a remote description that we cannot or must not send to."""
-        if remote.rtp is None:
-            return
-        if (":" in remote.rtp[0]) != (":" in self.config.bind_host):
-            raise MediaError("media address of another IP version than ours")
-        if self.is_own(remote.rtp):
-            raise MediaError("media address is one of our own")
-
     def _turn(self) -> None:
         """One slice of the legs' once-a-second work."""
         self._wheel_timer = self.loop.call_later(1 / WHEEL, self._turn) if self._slots else None
@@ -244,6 +254,25 @@ class MediaEngine:
         now = time.monotonic()
         for leg in list(self._wheel[self._wheel_at]):
             leg.check(now)
+
+
+def _pools(config: MediaConfig) -> dict[bool, PortPool]:
+    """The ports of each IP version, by whether it is IPv6. ValueError for two of one, or an address of neither."""
+    advertised = {":" in host: host for host in _hosts(config.advertised_host)}
+    pools: dict[bool, PortPool] = {}
+    for host in _hosts(config.bind_host):
+        ipv6 = ":" in host
+        if ipv6 in pools:
+            raise ValueError("two addresses of one IP version to bind media to")
+        told = advertised.pop(ipv6, None)
+        pools[ipv6] = PortPool(host, *config.port_range, rest_s=config.port_rest_s, advertised=told)
+    if not pools or advertised:
+        raise ValueError("an advertised address for media needs one of its IP version to bind to")
+    return pools
+
+
+def _hosts(hosts: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    return (hosts,) if isinstance(hosts, str) else hosts or ()
 
 
 class Ticker:

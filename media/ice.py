@@ -32,6 +32,7 @@ PATIENCE_S = 1.0  # for the first check of a browser that restarts ICE
 DTLS_FIRST, SRTP_FIRST, SRTP_LAST = 20, 128, 191  # of the first octet (RFC 7983); STUN is below
 RTCP_FIRST, RTCP_LAST = 192, 223  # of the second one (RFC 5761)
 MAX_WAITING = 64  # datagrams of DTLS not read yet; a handshake's largest flight is about 5
+BEST_PREFERENCE = 65535  # of a candidate of ours among those of its type (RFC 8445 §5.1.2.1)
 MAX_ADDRESSES = 64  # of one remote party; as many as the candidates we read
 
 PRIVATE = {
@@ -53,15 +54,15 @@ def fingerprint() -> str:
     return next(each.value for each in certificate().getFingerprints() if each.algorithm == "sha-256")
 
 
-def host_candidate(host: str, port: int) -> Candidate:
-    """The candidate of a socket that others reach at this address."""
+def host_candidate(pair: PortPair, rank: int = 0) -> Candidate:
+    """The candidate of these ports, as others reach them; `rank`: how many are better."""
     return Candidate(
-        foundation=candidate_foundation("host", "udp", host),
+        foundation=candidate_foundation("host", "udp", pair.host),
         component=1,
         transport="udp",
-        priority=candidate_priority(1, "host"),
-        host=host,
-        port=port,
+        priority=candidate_priority(1, "host", BEST_PREFERENCE - rank),
+        host=pair.host,
+        port=pair.port,
         type="host",
     )
 
@@ -71,9 +72,9 @@ def _ignore(data: bytes) -> None:
 
 
 class Path(Connection):
-    """An ICE agent on a socket that is bound already; hands over DTLS and SRTP as they come."""
+    """An ICE agent on sockets that are bound already; hands over DTLS and SRTP as they come."""
 
-    def __init__(self, sock: socket.socket, candidate: Candidate) -> None:
+    def __init__(self, ways: Sequence[tuple[socket.socket, Candidate]]) -> None:
         # RELAY: it does not list this machine's addresses then, which costs 1 ms and is of no use to us.
         super().__init__(ice_controlling=False, transport_policy=TransportPolicy.RELAY)
         self.on_srtp: Callable[[bytes], None] = _ignore
@@ -86,8 +87,7 @@ class Path(Connection):
         "Where it has proved to be, by checks with our password or answers to ours."
         self.checked = asyncio.Event()
         "The remote party has begun with its checks."
-        self._socket = sock
-        self._candidate = candidate
+        self._ways = ways
 
     async def get_component_candidates(
         self,
@@ -95,13 +95,13 @@ class Path(Connection):
         addresses: list[str],
         timeout: int = 5,  # noqa: ASYNC109 -- as the base class has it
     ) -> list[Candidate]:
-        """Our one socket, instead of new ones on ports of the system's choice."""
-        _, protocol = await asyncio.get_running_loop().create_datagram_endpoint(
-            lambda: _Demultiplexer(self), sock=self._socket
-        )
-        protocol.local_candidate = self._candidate
-        self._protocols.append(protocol)
-        return [self._candidate]
+        """Our sockets, instead of new ones on ports of the system's choice."""
+        loop = asyncio.get_running_loop()
+        for sock, candidate in self._ways:
+            _, protocol = await loop.create_datagram_endpoint(lambda: _Demultiplexer(self), sock=sock)
+            protocol.local_candidate = candidate
+            self._protocols.append(protocol)
+        return [candidate for _, candidate in self._ways]
 
     def data_received(self, data: bytes, component: int) -> None:
         """What looked like STUN and is not."""
@@ -233,10 +233,12 @@ class DtlsSession:
 class SecureTransport:
     """One path to a browser, with a DTLS session of its own or that of the path before."""
 
-    def __init__(self, pair: PortPair, advertised_host: str) -> None:
-        self.pair = pair
-        self.candidate = host_candidate(advertised_host, pair.port)
-        self.path = Path(pair.rtp, self.candidate)
+    def __init__(self, pairs: Sequence[PortPair]) -> None:
+        """`pairs`: one, or one of each IP version, that of m= lines first."""
+        self.pairs = pairs
+        ranked = sorted(pairs, key=lambda pair: not pair.ipv6)  # RFC 8421 §4: IPv6 is tried first
+        self.candidates = [host_candidate(pair, rank) for rank, pair in enumerate(ranked)]
+        self.path = Path([(pair.rtp, candidate) for pair, candidate in zip(ranked, self.candidates, strict=True)])
         self.session: DtlsSession | None = None
         self._adding: set[asyncio.Task[None]] = set()
         self._complete = False

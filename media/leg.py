@@ -17,11 +17,27 @@ from .video_sdp import Video
 
 
 @dataclass(frozen=True, slots=True)
+class VideoStats:
+    """Counters of the video of one leg, as those of its audio in `LegStats`; received octets are not counted."""
+
+    packets_sent: int = 0
+    "With those that were sent again."
+    octets_sent: int = 0
+    packets_received: int = 0
+    packets_lost: int = 0
+    "That came neither at once nor when asked for again."
+    jitter_ms: float = 0.0
+    rtt_ms: float | None = None
+    remote_packets_lost: int = 0
+    remote_jitter_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class LegStats:
     """Counters of one leg since it was created, from its own packets and the RTCP of the remote party."""
 
     local: tuple[str, int]
-    "Address and port that we announce."
+    "Address and port that we announce; of several, those in use."
     remote: tuple[str, int] | None
     "Where RTP goes to: learned from the packets received, else as signalled."
     packets_sent: int = 0
@@ -39,6 +55,8 @@ class LegStats:
     remote_packets_lost: int = 0
     "Loss of our packets as reported by the remote party."
     remote_jitter_ms: float = 0.0
+    video: VideoStats | None = None
+    "None if no video came or went; the rest is audio alone."
 
 
 class MediaLeg(Protocol):
@@ -156,15 +174,18 @@ class Media(Protocol):
         *,
         codecs: Sequence[str] | None = None,
         peer_host: str | None = None,
+        ipv6: bool | None = None,
         webrtc: bool = False,
         video: bool = True,
     ) -> MediaLeg:
-        """A new leg with a port pair of its own. Raises NoPortsLeft (503).
+        """A new leg with ports of its own. Raises NoPortsLeft (503).
 
         `webrtc`: towards a browser, with ICE and DTLS-SRTP; with `video`, it also carries the video that the party
         at the other end of the bridge has.
         `codecs` narrows the policy by name and gives its order. `peer_host` is the numeric address from which
-        signalling comes: RTP is accepted from there when the address in SDP is one behind NAT.
+        signalling comes: RTP is accepted from there when the address in SDP is one behind NAT. An offer of ours names
+        an address of the IP version of `peer_host`, unless `ipv6` says which; an answer is of that of the offer.
+        A leg towards a browser has ports of each version.
         """
 
     def bridge(self, a: MediaLeg, b: MediaLeg) -> Attachment:

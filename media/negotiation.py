@@ -56,6 +56,8 @@ class Remote:
     ptime_ms: int | None
     disabled: bool
     "Port 0."
+    ipv6: bool
+    "The IP version of its address, or that of `c=` where there is none to send to."
     media: MediaDescription
     "The section itself, for what a transport of its own kind reads there."
     description: SessionDescription
@@ -175,27 +177,31 @@ def _remote(
         raise SdpError("session description has no c= line")
     direction = bits(media.direction or description.direction or "sendrecv")
     rtp = rtcp = None
-    if media.port and _sendable(connection.host):
-        rtp = (connection.host, media.port)
-        rtcp = _rtcp_address(media, connection.host)
+    host = _sendable(connection.host) if media.port else None
+    if host is not None:
+        rtp = (host, media.port)
+        rtcp = _rtcp_address(media, host)
     elif media.port and _is_null(connection.host) and not _by_ice(description, media):
         direction &= ~RECEIVE  # RFC 3264 §8.4: hold as in RFC 2543
     if not media.port:
         direction = 0
     ptime = media.ptime_ms
-    return Remote(text, index, refused, codecs, events, direction, rtp, rtcp, ptime, not media.port, media, description)
+    ipv6 = ":" in rtp[0] if rtp is not None else connection.address_type.upper() == "IP6"
+    return Remote(
+        text, index, refused, codecs, events, direction, rtp, rtcp, ptime, not media.port, ipv6, media, description
+    )
 
 
 @lru_cache(maxsize=1024)
-def _sendable(host: str) -> bool:
-    """True for a unicast address, False for a host name or the null address. MediaError for the rest."""
+def _sendable(host: str) -> str | None:
+    """A unicast address as sockets write it, None for a host name or the null address. MediaError for the rest."""
     try:
         address = ip_address(host)
     except ValueError:
-        return False
+        return None
     if address.is_multicast or host == "255.255.255.255":
         raise MediaError("multicast media is not supported")
-    return not address.is_unspecified
+    return None if address.is_unspecified else str(address)
 
 
 def _is_null(host: str) -> bool:
@@ -212,22 +218,25 @@ def _rtcp_address(media: MediaDescription, host: str) -> tuple[str, int] | None:
     if written is None:
         return (host, media.port + 1) if media.port < 65535 else None
     port, other = written
-    chosen = other or host
-    return (chosen, port) if port and _sendable(chosen) else None
+    chosen = _sendable(other or host)
+    return (chosen, port) if port and chosen is not None else None
+
+
+def admit_all(remote: Remote, is_offer: bool) -> None:
+    """Refuse nothing."""
 
 
 class Negotiation:
     """The offer/answer state of one leg. Raises as `MediaLeg` says."""
 
     __slots__ = (
-        "_admit",
         "_agreed",
         "_audio_index",
-        "_host",
         "_keys",
         "_last_offer",
         "_numbers",
         "_offer",
+        "_origin",
         "_policy",
         "_received",
         "_refused",
@@ -235,6 +244,8 @@ class Negotiation:
         "_session_id",
         "_transport",
         "_version",
+        "admit",
+        "host",
         "port",
         "video",
     )
@@ -245,25 +256,26 @@ class Negotiation:
         host: str,
         port: int,
         session_id: int,
-        admit: Callable[[Remote, bool], None] = lambda remote, is_offer: None,
+        admit: Callable[[Remote, bool], None] = admit_all,
         transport: Transport = PLAIN_TRANSPORT,
     ) -> None:
         """`host` and `port` are what we announce; `session_id` goes into o= and should be unique.
 
         `admit` may refuse a remote offer (or answer) by raising MediaError, before anything changes.
         """
-        self._admit = admit
+        self.admit = admit
         self._transport = transport
         self._policy = tuple(policy)
         self._keys = frozenset(codec.key for codec in policy)
-        self._host = host
+        self.host = host
         self.port = port
-        "Said in our next description."
+        "Said in our next description, as `host` is."
         self._session_id = session_id
         self._version = session_id - 1
         self.video: VideoNegotiation | None = None
         "Of a leg that may have video beside its audio."
-        self._sent = ""
+        self._origin = ""
+        self._sent = ("", "")
         self._agreed: Agreement | None = None
         self._received: Remote | None = None
         self._offer: _Offered | None = None
@@ -327,7 +339,7 @@ class Negotiation:
         remote = read(sdp.parse(text), text, self._keys, transport=self._transport)
         if remote.disabled and self._agreed is None:
             raise NoCommonCodec("the only audio stream is disabled")
-        self._admit(remote, True)
+        self.admit(remote, True)
         self._received = remote
         if self.video is not None:
             self.video.receive_offer(remote.description, remote.media)
@@ -401,7 +413,7 @@ class Negotiation:
             raise NoCommonCodec("the audio stream was refused")
         offered = {c.key: c for c in (*offer.codecs, *offer.events)}
         remote = read(description, text, frozenset(c.key for c in offer.codecs), self._audio_index, self._transport)
-        self._admit(remote, False)
+        self.admit(remote, False)
         events = tuple(c for c in remote.events if c.key in offered)
         receives = tuple(c.with_payload_type(offered[c.key].payload_type) for c in (*remote.codecs, *events))
         self._numbers.update({c.key: c.payload_type for c in offered.values()})
@@ -470,12 +482,13 @@ class Negotiation:
         if video is not None:
             lines[video[0] : video[0] + 1] = [video[1]]
         body = "\r\n".join(lines)
-        if body != self._sent:
-            self._sent = body
+        address = f"IN {'IP6' if ':' in self.host else 'IP4'} {self.host}"
+        if (address, body) != self._sent:
+            self._sent = (address, body)
             self._version += 1
-        address = f"IN {'IP6' if ':' in self._host else 'IP4'} {self._host}"
-        origin = f"v=0\r\no=- {self._session_id} {self._version} {address}\r\ns=-\r\nc={address}\r\nt=0 0\r\n"
-        return f"{origin}{transport.session_lines(lines)}{body}\r\n"
+        self._origin = origin = self._origin or address  # it stays, wherever the media goes (RFC 3264 §8)
+        head = f"v=0\r\no=- {self._session_id} {self._version} {origin}\r\ns=-\r\nc={address}\r\nt=0 0\r\n"
+        return f"{head}{transport.session_lines(lines)}{body}\r\n"
 
 
 def _alike(

@@ -33,10 +33,17 @@ CAN_DISCONNECT = sys.platform == "linux"
 class PortPair:
     """Two bound, non-blocking UDP sockets."""
 
+    host: str
+    "Numeric address that others reach it by."
     port: int
     "Of RTP; RTCP has the next one."
     rtp: socket.socket
     rtcp: socket.socket
+
+    @property
+    def ipv6(self) -> bool:
+        """Its IP version."""
+        return ":" in self.host
 
     def close(self) -> None:
         """Close both sockets."""
@@ -47,10 +54,15 @@ class PortPair:
 class PortPool:
     """The pairs of one range at one address, given out longest-free first."""
 
-    __slots__ = ("_family", "_free", "_host", "_rest_s", "_resting", "used")
+    __slots__ = ("_busy", "_family", "_free", "_host", "_rest_s", "_resting", "advertised", "used")
 
-    def __init__(self, host: str, first: int, last: int, *, rest_s: float = REST_S) -> None:
-        """`host` is numeric; `first` and `last` are the ends of the range, both included."""
+    def __init__(
+        self, host: str, first: int, last: int, *, rest_s: float = REST_S, advertised: str | None = None
+    ) -> None:
+        """`host` is numeric; `first` and `last` are the ends of the range, both included.
+
+        `advertised`: the numeric address that others reach it by, if another.
+        """
         if not 1024 <= first <= last <= 65535:
             raise ValueError("RTP ports are a range within 1024-65535")
         pairs = list(range(first + first % 2, last, 2))
@@ -58,23 +70,27 @@ class PortPool:
             raise ValueError("the RTP port range holds no pair of an even and an odd port")
         random.shuffle(pairs)  # the next port should not be easy to guess from outside
         self._host = host
+        self.advertised = advertised or host
+        "What others reach it by."
         self._family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._rest_s = rest_s
         self._free = deque(pairs)
         self._resting: deque[tuple[float, int]] = deque()
+        self._busy: deque[tuple[float, int]] = deque()
+        "Held by others; apart, for each of the two is in the order of time."
         self.used: set[int] = set()
         "RTP ports given out."
 
     @property
     def resting(self) -> int:
         """How many pairs rest."""
-        return len(self._resting)
+        return len(self._resting) + len(self._busy)
 
     def take(self, now: float) -> PortPair:
         """Bind a free pair; those that cannot be bound are skipped. Raises NoPortsLeft."""
-        resting = self._resting
-        while resting and resting[0][0] <= now:
-            self._free.append(resting.popleft()[1])
+        for waiting in (self._resting, self._busy):
+            while waiting and waiting[0][0] <= now:
+                self._free.append(waiting.popleft()[1])
         busy = []
         try:
             while self._free:
@@ -85,7 +101,7 @@ class PortPool:
                     return pair
                 busy.append((now + BUSY_REST_S, port))
         finally:
-            resting.extend(busy)
+            self._busy.extend(busy)
         raise NoPortsLeft("no RTP port is free")
 
     def give_back(self, pair: PortPair, now: float) -> None:
@@ -105,6 +121,8 @@ class PortPool:
         try:
             for number, size in ((port, RTP_BUFFER), (port + 1, RTCP_BUFFER)):
                 opened.append(socket.socket(self._family, socket.SOCK_DGRAM))
+                if self._family == socket.AF_INET6:  # "::" leaves IPv4 to the pool that has it, on the same ports
+                    opened[-1].setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
                 opened[-1].setblocking(False)
                 opened[-1].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
                 opened[-1].bind((self._host, number))
@@ -115,7 +133,7 @@ class PortPool:
                 self._free.append(port)
                 raise NoPortsLeft("no file descriptor is free for an RTP port") from error
             return None
-        return PortPair(port, *opened)
+        return PortPair(self.advertised, port, *opened)
 
     def _is_local(self, host: str) -> bool:
         """Whether an address is one of this machine: only those can be bound."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Protocol
 
+from .codecs import Codec
+from .errors import MediaError
 from .learning import SourceLearning
-from .negotiation import Agreement, Negotiation
+from .negotiation import Agreement, Negotiation, Remote, admit_all
 from .poller import Poller
 from .ports import CAN_DISCONNECT, PortPair, disconnect
 from .relay import NOTHING
@@ -25,17 +28,27 @@ class LegHost(VoiceHost, Protocol):
     def is_own(self, address: Address) -> bool:
         """True for an address of this engine: relaying to it could make a loop."""
 
+    def has(self, *, ipv6: bool) -> bool:
+        """Whether there are ports of this IP version."""
+
+    def take_pair(self, ipv6: bool) -> PortPair:
+        """A port pair of this IP version. Raises NoPortsLeft."""
+
+    def give_back(self, pair: PortPair) -> None:
+        """Close a pair; its ports are free."""
+
     def closed(self, leg: VoiceLeg, pair: PortPair) -> None:
         """The leg is gone; its ports are free."""
 
 
 class RtpLeg(VoiceLeg):
-    """One RTP stream over two UDP sockets of its own."""
+    """One RTP stream over two UDP sockets of its own, of one IP version: that of the last offer or of our own."""
 
     __slots__ = (
         "_connected",
         "_host",
         "_learning",
+        "_other_pair",
         "_pair",
         "_peer_host",
         "_rtcp_destination",
@@ -44,11 +57,19 @@ class RtpLeg(VoiceLeg):
     )
 
     def __init__(
-        self, leg_id: str, host: LegHost, pair: PortPair, negotiation: Negotiation, peer_host: str | None
+        self,
+        leg_id: str,
+        host: LegHost,
+        pair: PortPair,
+        policy: Sequence[Codec],
+        session_id: int,
+        peer_host: str | None,
     ) -> None:
-        super().__init__(leg_id, host, negotiation)
+        super().__init__(leg_id, host, Negotiation(policy, pair.host, pair.port, session_id, self._admit))
         self._host = host
         self._pair: PortPair | None = pair
+        self._other_pair: PortPair | None = None
+        "Of the other IP version, as a later offer that is not answered yet wants it."
         self._rtp_socket = pair.rtp
         self._peer_host = peer_host
         self._rtcp_destination: Address | None = None
@@ -56,6 +77,55 @@ class RtpLeg(VoiceLeg):
         self._learning = SourceLearning(None, None, 0.0)
         self._connected = False
         self._source = self._sink = self
+
+    # Where we are.
+
+    def _admit(self, remote: Remote, is_offer: bool) -> None:
+        """Refuse an address that we cannot or must not send to; announce one of the IP version of an offer."""
+        if remote.rtp is not None and self._host.is_own(remote.rtp):
+            raise MediaError("media address is one of our own")
+        pair = self._pair
+        if pair is None or remote.ipv6 == pair.ipv6 or (remote.rtp is None and self.agreed):
+            return
+        if is_offer and self._host.has(ipv6=remote.ipv6):
+            other = self._host.take_pair(remote.ipv6)
+            self._announce(other)
+            if self._agreement is None:
+                self._move(pair, other)
+            else:
+                self._other_pair = other
+        elif remote.rtp is not None:
+            raise MediaError("media address of another IP version than ours")
+
+    def _announce(self, pair: PortPair) -> None:
+        self._negotiation.host, self._negotiation.port = pair.host, pair.port
+
+    def rollback(self) -> None:
+        """Forget a half-made exchange and go on with the last agreed one."""
+        super().rollback()
+        other, self._other_pair = self._other_pair, None
+        if other is not None:
+            self._host.give_back(other)
+            if self._pair is not None:
+                self._announce(self._pair)
+
+    def _move(self, old: PortPair, new: PortPair) -> None:
+        """Go on at another pair."""
+        if self._agreement is not None:
+            self._ignore(old)
+            self._listen(new)
+        self._pair, self._other_pair = new, None
+        self._rtp_socket = new.rtp
+        self._connected = False
+        self._host.give_back(old)
+
+    def _listen(self, pair: PortPair) -> None:
+        self._host.poller.add(pair.rtp.fileno(), self.on_packet)
+        self._host.poller.add(pair.rtcp.fileno(), self._on_rtcp)
+
+    def _ignore(self, pair: PortPair) -> None:
+        self._host.poller.remove(pair.rtp.fileno())
+        self._host.poller.remove(pair.rtcp.fileno())
 
     # Whom we hear.
 
@@ -117,7 +187,10 @@ class RtpLeg(VoiceLeg):
         if pair is None:
             return
         self._depart()
-        first = self._agreement is None
+        if self._other_pair is not None:
+            self._move(pair, self._other_pair)
+        elif self._agreement is None:
+            self._listen(pair)
         self._agreement = agreement
         clock_hz = agreement.codecs[0].clock_hz
         self._clock_hz = CLOCKS_HZ.get(clock_hz, clock_hz)
@@ -128,9 +201,6 @@ class RtpLeg(VoiceLeg):
         self._learning = SourceLearning(self._signalled, self._peer_host, _monotonic())
         self._ssrc = None
         self._open_to_all()
-        if first:
-            self._host.poller.add(pair.rtp.fileno(), self.on_packet)
-            self._host.poller.add(pair.rtcp.fileno(), self._on_rtcp)
         self.rewire()
         if self._peer is not None and self._peer is not self:
             self._peer.rewire()
@@ -139,7 +209,7 @@ class RtpLeg(VoiceLeg):
 
     @property
     def _port(self) -> int:
-        return self._pair.port if self._pair is not None else 0
+        return self._negotiation.port if self._pair is not None else 0
 
     def _send_report(self, packet: bytes) -> None:
         pair, destination = self._pair, self._rtcp_destination
@@ -177,11 +247,13 @@ class RtpLeg(VoiceLeg):
         if self.attachment is not None:
             self.attachment.close()
         if agreed:
-            self._host.poller.remove(pair.rtp.fileno())
-            self._host.poller.remove(pair.rtcp.fileno())
-        self._pair = self._writer = None
+            self._ignore(pair)
+        if self._other_pair is not None:
+            self._host.give_back(self._other_pair)
+        self._pair = self._other_pair = self._writer = None
         self._route = NOTHING
-        self._source = self._sink = CLOSED  # ourselves in there would keep us until the next garbage collection
+        self._source = self._sink = CLOSED  # ourselves in there would keep us until the next garbage collection, ...
+        self._negotiation.admit = admit_all  # ... and so would this
         self._host.closed(self, pair)
 
 

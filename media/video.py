@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from .leg import VideoStats
 from .out_stream import OutStream
 from .rtcp import KeyframeRequest, Nack, Report, compound, parse
 from .rtcp_session import Received, RtcpSession, Sent
@@ -37,6 +38,8 @@ class VideoStream:
         self._rtcp = RtcpSession(cname, ssrc)
         # Received.
         self._highest = self._first = self._received = 0
+        self._lost_before = 0
+        "Of the sources before this one."
         self._transit = self._jitter = 0.0
         self._last_ts = -1
         self._heard_at = 0.0
@@ -98,11 +101,35 @@ class VideoStream:
         if self.source is not None and now - self._heard_at < SUCCESSION_S:
             return False
         self._depart()
+        self._lost_before = self._lost
         self.source = ssrc
         self._first, self._highest, self._received = seq, seq - 1, 0
         self._jitter, self._last_ts = 0.0, -1
         self._rtcp.forget_source()
         return True
+
+    @property
+    def _lost(self) -> int:
+        if self.source is None:
+            return 0
+        return self._lost_before + self._highest - self._first + 1 - self._received
+
+    @property
+    def stats(self) -> VideoStats | None:
+        """A snapshot of the counters, None while they are all zero."""
+        if not self.packets_received and not self.packets_sent:
+            return None
+        rtcp = self._rtcp
+        return VideoStats(
+            packets_sent=self.packets_sent,
+            octets_sent=self.octets_sent,
+            packets_received=self.packets_received,
+            packets_lost=self._lost,
+            jitter_ms=self._jitter * 1000 / CLOCK_HZ,
+            rtt_ms=rtcp.rtt_s * 1000 if rtcp.rtt_s is not None else None,
+            remote_packets_lost=rtcp.remote_lost,
+            remote_jitter_ms=rtcp.remote_jitter * 1000 / CLOCK_HZ,
+        )
 
     def _count(self, seq: int, timestamp: int, now: float) -> None:
         self._heard_at = now

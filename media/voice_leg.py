@@ -16,7 +16,7 @@ from .negotiation import Negotiation
 from .out_stream import OutStream
 from .player import comfort_frames
 from .receiver import AudioReceiver, SampleSink
-from .relay_leg import RelayLeg
+from .relay_leg import Address, RelayLeg
 from .rtcp_session import Received, Sent
 from .rtp import HEADER, HEADER_SIZE, MARKER, MASK32, VERSION_2
 from .sdp import RECEIVE
@@ -34,7 +34,6 @@ class VoiceHost(Protocol):
     """What such a leg needs of the engine."""
 
     timeout_s: float
-    advertised_host: str
 
     def every_tick(self, tick: Callable[[float], bool]) -> None:
         """Call this every 20 ms with the monotonic time, until it returns False."""
@@ -78,6 +77,11 @@ class VoiceLeg(RelayLeg):
     def _port(self) -> int:
         """The port that we announce; 0 once closed."""
         raise NotImplementedError
+
+    @property
+    def _local(self) -> Address:
+        """The address and port that the remote party sends to; port 0 once closed."""
+        return self._negotiation.host, self._port
 
     def close(self) -> None:
         """Free the transport and whatever is attached. Harmless twice."""
@@ -362,7 +366,7 @@ class VoiceLeg(RelayLeg):
         per_ms = self._clock_hz / 1000
         packets, octets = self._sent_in_all
         return LegStats(
-            local=(self._voice_host.advertised_host, self._port),
+            local=self._local,
             remote=self._destination,
             packets_sent=packets,
             octets_sent=octets - HEADER_SIZE * packets,

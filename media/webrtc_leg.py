@@ -6,16 +6,17 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from typing import Any, Literal, Protocol
 
 from .codecs import Codec
 from .errors import MediaError
 from .ice import RTCP_FIRST, RTCP_LAST, DtlsSession, Keys, SecureTransport, SrtpError, fingerprint
-from .leg import MediaLeg
+from .leg import LegStats, MediaLeg
 from .negotiation import Agreement, Negotiation, Remote
 from .ports import PortPair
 from .relay import NOTHING
-from .relay_leg import CLOCKS_HZ
+from .relay_leg import CLOCKS_HZ, Address
 from .rtp import HEADER_SIZE, MAX_PACKET
 from .rtp_leg import CLOSED
 from .sdp import RECEIVE, SEND
@@ -38,8 +39,8 @@ _monotonic = time.monotonic
 class WebRtcHost(VoiceHost, Protocol):
     """What a leg needs of the engine."""
 
-    def take_pair(self) -> PortPair:
-        """One more port pair. Raises NoPortsLeft."""
+    def take_pairs(self) -> tuple[PortPair, ...]:
+        """A port pair of each IP version that there is. Raises NoPortsLeft."""
 
     def give_back(self, pair: PortPair) -> None:
         """Close a pair; its ports are free."""
@@ -54,7 +55,7 @@ class WebRtcHost(VoiceHost, Protocol):
 class WebRtcLeg(VoiceLeg):
     """One SRTP stream with a browser.
 
-    The verbs of MediaLeg answer at once, as the socket is bound already; the way is found and the keys are agreed on
+    The verbs of MediaLeg answer at once, as the sockets are bound already; the way is found and the keys are agreed on
     in a task of the leg's own, which begins with the first agreement. An ICE restart does the same beside the path in
     use, which is left when the new one is ready (RFC 8445 §9).
     """
@@ -86,7 +87,7 @@ class WebRtcLeg(VoiceLeg):
         self,
         leg_id: str,
         host: WebRtcHost,
-        pair: PortPair,
+        pairs: Sequence[PortPair],
         policy: Sequence[Codec],
         session_id: int,
         *,
@@ -97,10 +98,10 @@ class WebRtcLeg(VoiceLeg):
         "In use."
         self._coming: SecureTransport | None = None
         "Agreed on, and being connected."
-        self._prepared: SecureTransport | None = SecureTransport(pair, host.advertised_host)
+        self._prepared: SecureTransport | None = SecureTransport(pairs)
         "Described, and not agreed on yet."
         self._sdp = WebRtcTransport(fingerprint())
-        negotiation = Negotiation(policy, host.advertised_host, pair.port, session_id, self._admit, self._sdp)
+        negotiation = Negotiation(policy, pairs[0].host, pairs[0].port, session_id, self._admit, self._sdp)
         super().__init__(leg_id, host, negotiation)
         self._describe(self._prepared)
         self._out.begin(random.getrandbits(32), random.getrandbits(16), random.getrandbits(32), _monotonic())
@@ -130,13 +131,14 @@ class WebRtcLeg(VoiceLeg):
 
     def _describe(self, transport: SecureTransport) -> None:
         """Say this one in our descriptions from now on."""
-        self._sdp.show(transport.ufrag, transport.password, [transport.candidate.to_sdp()])
-        self._negotiation.port = transport.pair.port
+        self._sdp.show(transport.ufrag, transport.password, [each.to_sdp() for each in transport.candidates])
+        default = transport.pairs[0]
+        self._negotiation.host, self._negotiation.port = default.host, default.port
 
     def _prepare(self) -> None:
         """Make another transport for the next agreement, if there is none waiting. Raises NoPortsLeft."""
         if self._prepared is None:
-            self._prepared = SecureTransport(self._webrtc_host.take_pair(), self._webrtc_host.advertised_host)
+            self._prepared = SecureTransport(self._webrtc_host.take_pairs())
             self._candidates.clear()
             self._describe(self._prepared)
 
@@ -178,7 +180,7 @@ class WebRtcLeg(VoiceLeg):
         if prepared is not None and current is not None:
             self._prepared = None
             self._describe(current)
-            self._webrtc_host.give_back(prepared.pair)
+            self._give_back(prepared)
 
     def _apply(self, agreement: Agreement) -> None:
         if self.state == "closed":
@@ -309,7 +311,11 @@ class WebRtcLeg(VoiceLeg):
         try:
             await transport.close()
         finally:
-            self._webrtc_host.give_back(transport.pair)
+            self._give_back(transport)
+
+    def _give_back(self, transport: SecureTransport) -> None:
+        for pair in transport.pairs:
+            self._webrtc_host.give_back(pair)
 
     def _set_state(self, state: State) -> None:
         self.state = state
@@ -397,6 +403,20 @@ class WebRtcLeg(VoiceLeg):
     @property
     def _port(self) -> int:
         return self._negotiation.port if self.state != "closed" else 0
+
+    @property
+    def stats(self) -> LegStats:
+        """A snapshot of the counters, with those of the video."""
+        audio = super().stats
+        video = self._video.stats if self._video is not None else None
+        return audio if video is None else replace(audio, video=video)
+
+    @property
+    def _local(self) -> Address:
+        secure, remote = self._secure, self._destination
+        if secure is None or remote is None:
+            return super()._local
+        return next((pair.host, pair.port) for pair in secure.pairs if pair.ipv6 == (":" in remote[0]))
 
     def close(self) -> None:
         """Say goodbye, end DTLS and ICE, free the ports. Harmless twice."""

@@ -12,6 +12,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from ipaddress import ip_address, ip_network
 from typing import Any
@@ -264,16 +265,15 @@ def own_address(host: str) -> str:
 
 def media_config(config: Config) -> MediaConfig:
     """Media where SIP listens, unless told otherwise."""
-    bind = config.media.bind_host or config.sip.first_host
-    advertised = config.media.advertised_host
-    if advertised is None and config.sip.advertised_host is not None:
-        try:
-            advertised = str(ip_address(config.sip.advertised_host.strip("[]")))
-        except ValueError:
-            advertised = None  # a name, which SDP of ours does not hold
+    bind = config.media.bind_host or config.sip.hosts
+    advertised = {":" in host: host for host in config.media.advertised_host}
+    if not advertised and config.sip.advertised_host is not None:
+        with suppress(ValueError):  # a name, which SDP of ours does not hold
+            host = str(ip_address(config.sip.advertised_host.strip("[]")))
+            advertised[":" in host] = host
     return MediaConfig(
-        bind_host=bind,
-        advertised_host=advertised or own_address(bind),
+        bind_host=tuple(bind),
+        advertised_host=tuple(advertised.get(":" in host) or own_address(host) for host in bind),
         port_range=config.media.port_range,
         codecs=tuple(config.media.codecs),
         timeout_s=config.media.timeout_s,

@@ -150,6 +150,8 @@ def _key(loc: Sequence[str | int], raw: Any) -> str:
     text = ""
     label = ""
     for part in loc:
+        if isinstance(raw, str):  # written alone in place of a list
+            break
         if isinstance(part, int):
             text += f"[{part}]"
         else:
@@ -222,6 +224,12 @@ def contradictions(config: Config) -> list[tuple[str, str]]:
             if value and (key, value) in taken:
                 found.append((f"users.people[{at}].{key}", f"{value} belongs to {taken[key, value]} already"))
             taken[key, value] = user.id
+    bound = {":" in host for host in config.media.bind_host or config.sip.hosts}
+    found += [
+        ("media.advertised_host", f"media is bound to no IPv{6 if ':' in host else 4} address, as {host} is")
+        for host in config.media.advertised_host
+        if (":" in host) not in bound
+    ]
     first, last = config.media.port_range
     for at, listen in enumerate(config.sip.listen):
         transport, _, port = split_listen(listen)

@@ -7,7 +7,7 @@ from email.utils import parseaddr
 from ipaddress import ip_address, ip_network
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 from signalling import Pattern
 
@@ -25,6 +25,16 @@ def _dial_pattern(text: str) -> str:
 def _address(text: str) -> str:
     ip_address(text)
     return text
+
+
+def _one_or_more(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _one_of_each_version(hosts: list[str]) -> list[str]:
+    if len(hosts) == 2 and (":" in hosts[0]) == (":" in hosts[1]):
+        raise ValueError(f"{hosts[0]} and {hosts[1]} are both IPv{6 if ':' in hosts[0] else 4}: give one of each")
+    return hosts
 
 
 def _network(text: str) -> str:
@@ -93,6 +103,13 @@ Number = Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[0-9A-Za-z
 Line = Annotated[str, Field(max_length=128), Printable]
 DialPattern = Annotated[str, Field(max_length=64), Printable, AfterValidator(_dial_pattern)]
 Address = Annotated[str, AfterValidator(_address)]
+Addresses = Annotated[
+    list[Address],
+    Field(min_length=1, max_length=2),
+    BeforeValidator(_one_or_more),
+    AfterValidator(_one_of_each_version),
+]
+"An address, or one of each IP version."
 Network = Annotated[str, AfterValidator(_network)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Host = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)$")]
@@ -193,13 +210,24 @@ class Sip(Section):
         """The address listened on first."""
         return split_listen(self.listen[0])[1]
 
+    @property
+    def hosts(self) -> list[str]:
+        """The address listened on first, of each IP version that is listened on."""
+        hosts: dict[bool, str] = {}
+        for listen in self.listen:
+            host = split_listen(listen)[1]
+            hosts.setdefault(":" in host, host)
+        return list(hosts.values())
+
 
 class Media(Section):
     """Where RTP is received, and what it may hold."""
 
     ports: Annotated[str, AfterValidator(_port_range)] = "40000-49999"
-    bind_host: Address | None = None
-    advertised_host: Address | None = None
+    bind_host: Addresses = []
+    "Empty: where SIP listens."
+    advertised_host: Addresses = []
+    "Empty: as SIP."
     codecs: Annotated[list[Codec], Field(min_length=1)] = ["PCMU", "PCMA", "G722", "opus"]
     timeout_s: Annotated[float, Field(gt=0, le=86_400)] = 60.0
 

@@ -64,6 +64,12 @@ class Destination:
         """Whether it is reached over a WebSocket."""
         return self.flow is not None and wants_webrtc(self.flow.transport)
 
+    @property
+    def ipv6(self) -> bool | None:
+        """Whether it is reached over IPv6; None where that is a question of DNS."""
+        host = self.next_hop.bare_host if self.flow is None else self.flow.remote[0]
+        return ":" in host if ":" in host or host.replace(".", "").isdigit() else None
+
 
 @dataclass(frozen=True, slots=True)
 class Offer:
@@ -108,6 +114,12 @@ class Stage:
             return None
         hosts = {destination.flow.remote[0] for destination in self.destinations if destination.flow is not None}
         return hosts.pop() if len(hosts) == 1 else None
+
+    @property
+    def ipv6(self) -> bool | None:
+        """Whether its phones are reached over IPv6; None where some are and some are not, or a name does not tell."""
+        versions = {destination.ipv6 for destination in self.destinations if not destination.is_browser}
+        return versions.pop() if len(versions) == 1 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,7 +336,12 @@ class Dialling:
         codecs = (stage.trunk.codecs if stage.trunk is not None else ()) or self._plan.codecs
         phones = stage.phones
         media = media_for(
-            self._switch.media, bypass=self._plan.bypass, codecs=codecs, peer=stage.peer, webrtc=not phones
+            self._switch.media,
+            bypass=self._plan.bypass,
+            codecs=codecs,
+            peer=stage.peer,
+            ipv6=stage.ipv6,
+            webrtc=not phones,
         )
         leg = Leg(
             f"{self._session.id}-{len(self._session.legs)}",

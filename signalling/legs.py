@@ -378,12 +378,18 @@ class Leg:
 
 
 def media_for(
-    port: MediaPort, *, bypass: bool, codecs: Sequence[str] = (), peer: str | None = None, webrtc: bool = False
+    port: MediaPort,
+    *,
+    bypass: bool,
+    codecs: Sequence[str] = (),
+    peer: str | None = None,
+    ipv6: bool | None = None,
+    webrtc: bool = False,
 ) -> MediaLeg:
     """A media leg of the right kind. Raises NoPortsLeft (503)."""
     if bypass and not webrtc:
         return PassThrough()
-    return port.create_leg(codecs=codecs or None, peer_host=peer, webrtc=webrtc)
+    return port.create_leg(codecs=codecs or None, peer_host=peer, ipv6=ipv6, webrtc=webrtc)
 
 
 def wants_webrtc(transport: str, offer: str | None = None) -> bool:

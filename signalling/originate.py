@@ -212,7 +212,7 @@ async def _rehearse_leg(switch: Switch, role: str, plan: Plan, with_sdp: bool) -
     stage, destination, flow, unreachable = await _first_reachable(switch, plan)
     try:
         codecs = stage.trunk.codecs if stage.trunk else ()
-        media = media_for(switch.media, bypass=False, codecs=codecs, webrtc=destination.is_browser)
+        media = media_for(switch.media, bypass=False, codecs=codecs, ipv6=stage.ipv6, webrtc=destination.is_browser)
     except MediaError as error:
         raise LimitReached(str(error), retry_after_s=switch.limits.retry_after_s) from error
     try:

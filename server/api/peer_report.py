@@ -136,43 +136,50 @@ def _candidate_pairs(counters: Mapping[str, Any], *, addresses: bool) -> dict[st
 def _quality(record: ParticipantRecord, counters: Mapping[str, Any] | None) -> dict[str, Any]:
     if not counters:
         return {}
-    at = iso(record.updated_at)
-    rtt = counters.get("rtt_ms")
+    video = counters.get("video")
+    return _streams(record, "audio", counters) | (_streams(record, "video", video) if video else {})
+
+
+def _streams(record: ParticipantRecord, kind: Literal["audio", "video"], counters: Mapping[str, Any]) -> dict[str, Any]:
+    """What the peer sends and what it gets, of one kind. The E-model is one of voices: video has no MOS."""
+    at, audible = iso(record.updated_at), kind == "audio"
+    rtt, jitter, far_jitter = (counters.get(key) for key in ("rtt_ms", "jitter_ms", "remote_jitter_ms"))
     came, lost = int(counters.get("packets_received", 0)), max(0, int(counters.get("packets_lost", 0)))
-    went, unheard = int(counters.get("packets_sent", 0)), max(0, int(counters.get("remote_packets_lost", 0)))
+    went, missed = int(counters.get("packets_sent", 0)), max(0, int(counters.get("remote_packets_lost", 0)))
+    sent_loss, got_loss = _percent(lost, came + lost), _percent(missed, went)
+    sent_quality = mos(sent_loss, rtt, jitter or 0.0) if audible else None
+    got_quality = mos(got_loss, rtt, far_jitter or 0.0) if audible else None
     producer = {
         "producer_id": uuid_of_peer(record.session_id, record.idx),
-        "bytes_sent": counters.get("octets_received", 0),
+        **_known(bytes_sent=counters.get("octets_received", 0) if audible else None),
         "packets_sent": came + lost,
         "packets_lost": lost,
-        "jitter": counters.get("jitter_ms", 0.0),
-        **_known(rtt=rtt),
-        "mos_quality": mos(_percent(lost, came + lost), rtt, counters.get("jitter_ms", 0.0)),
+        "jitter": jitter or 0.0,
+        **_known(rtt=rtt, mos_quality=sent_quality),
         "timestamp": at,
     }
     consumer = {
         "consumer_id": uuid_of_peer(record.session_id, record.idx),
-        "packets_received": max(0, went - unheard),
-        "packets_lost": unheard,
-        "jitter": counters.get("remote_jitter_ms", 0.0),
-        **_known(rtt=rtt),
-        "mos_quality": mos(_percent(unheard, went), rtt, counters.get("remote_jitter_ms", 0.0)),
+        **_known(bytes_received=None if audible else counters.get("octets_sent", 0)),
+        "packets_received": max(0, went - missed),
+        "packets_lost": missed,
+        "jitter": far_jitter or 0.0,
+        **_known(rtt=rtt, mos_quality=got_quality),
         "timestamp": at,
     }
     return {
-        "audio_producer": [producer],
-        "audio_producer_cumulative": _cumulative(_percent(lost, came + lost), producer["mos_quality"], rtt),
-        "audio_consumer": [consumer],
-        "audio_consumer_cumulative": _cumulative(_percent(unheard, went), consumer["mos_quality"], rtt),
+        f"{kind}_producer": [producer],
+        f"{kind}_producer_cumulative": _cumulative(sent_loss, sent_quality, rtt),
+        f"{kind}_consumer": [consumer],
+        f"{kind}_consumer_cumulative": _cumulative(got_loss, got_quality, rtt),
     }
 
 
-def _cumulative(loss: float, quality: float, rtt: float | None) -> dict[str, Any]:
+def _cumulative(loss: float, quality: float | None, rtt: float | None) -> dict[str, Any]:
     packet_loss = {"avg": loss, **{f"{step}_or_greater_event_fraction": float(loss >= step) for step in LOSS_STEPS}}
-    cumulative = {
-        "packet_loss": packet_loss,
-        "quality_mos": {"avg": quality, "p50": quality, "p75": quality, "p90": quality},
-    }
+    cumulative: dict[str, Any] = {"packet_loss": packet_loss}
+    if quality is not None:
+        cumulative["quality_mos"] = {"avg": quality, "p50": quality, "p75": quality, "p90": quality}
     if rtt is not None:
         fractions = {f"{step}ms_or_greater_event_fraction": float(rtt >= step) for step in RTT_STEPS}
         cumulative["rtt"] = {"avg": rtt, **fractions}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_json
@@ -298,4 +298,10 @@ def _ms_or_none(seconds: float | None) -> int | None:
 
 
 def _counters(stats: Any) -> dict[str, Any]:
-    return {name: getattr(stats, name) for name in stats.__dataclass_fields__}
+    """Of the video only if there was any: rows are many."""
+    counters = {name: getattr(stats, name) for name in stats.__dataclass_fields__}
+    if counters["video"] is None:
+        del counters["video"]
+    else:
+        counters["video"] = asdict(counters["video"])
+    return counters

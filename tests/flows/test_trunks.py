@@ -338,3 +338,13 @@ def test_8_requests_to_a_trunk_go_where_its_contact_says(sim: Sim) -> None:
     assert set(sim.network.sent("ringway", "gateway")) == {"ACK", "BYE"}
     assert set(sim.network.sent("ringway", "carrier")) == {"INVITE"}
     assert house.quiet() == {}
+
+
+def test_13_what_a_trunk_is_offered_is_of_the_ip_version_that_its_host_is_reached_by(sim: Sim) -> None:
+    hosts = ("sip:192.0.2.9", "sip:[2001:db8::9]", "sip:carrier")
+    house = House(sim, trunks=[trunk("carrier", hosts=hosts, answer_timeout_s=1.0)], routes=[route(".", "carrier")])
+    alice, carrier = house.phone("1001"), house.carrier("carrier")
+    call = alice.invite("+33123")
+    finish(sim, call)
+    assert [leg.ipv6 for leg in house.media.legs] == [None, False, True, None]
+    assert carrier.calls

@@ -15,12 +15,14 @@ DEFAULT_CODECS = ("PCMU", "PCMA", "G722", "opus")
 class FakeMediaLeg(SdpLeg):
     """A leg that negotiates and nothing else."""
 
-    __slots__ = ("attached", "candidates", "closed", "digits", "muted", "peer_host", "port", "stats")
+    __slots__ = ("attached", "candidates", "closed", "digits", "ipv6", "muted", "peer_host", "port", "stats")
 
     def __init__(self, leg_id: str, negotiation: Negotiation, host: str, port: int, peer_host: str | None) -> None:
         super().__init__(leg_id, negotiation)
         self.port = port
         self.peer_host = peer_host
+        self.ipv6: bool | None = None
+        "The IP version that was asked for."
         self.closed = False
         self.muted = False
         self.attached: FakeAttachment | FakeMix | None = None
@@ -136,6 +138,7 @@ class FakeMediaEngine:
         *,
         codecs: Sequence[str] | None = None,
         peer_host: str | None = None,
+        ipv6: bool | None = None,
         webrtc: bool = False,
         video: bool = False,
     ) -> FakeMediaLeg:
@@ -146,6 +149,7 @@ class FakeMediaEngine:
         port = 40000 + 2 * number
         negotiation = Negotiation(policy_of(codecs or self._codecs), self._host, port, 1000 + number)
         leg = FakeMediaLeg(f"leg-{number}", negotiation, self._host, port, peer_host)
+        leg.ipv6 = ipv6
         self.legs.append(leg)
         return leg
 

@@ -33,7 +33,8 @@ def offer(
     version: int = 1,
 ) -> str:
     """A session description of one audio stream; dynamic payload types are 96 opus, 101 telephone-event."""
-    text = ["v=0", f"o=party 7 {version} IN IP4 {host}", "s=-", f"c=IN IP4 {host}", "t=0 0"]
+    address = f"IN {'IP6' if ':' in host else 'IP4'} {host}"
+    text = ["v=0", f"o=party 7 {version} {address}", "s=-", f"c={address}", "t=0 0"]
     text.append(f"m=audio {port} RTP/AVP {formats}")
     for number in formats.split():
         if number == "96":
@@ -48,6 +49,11 @@ def port_of(sdp: str) -> int:
     return int(next(line for line in sdp.splitlines() if line.startswith("m=")).split()[1])
 
 
+def host_of(sdp: str) -> str:
+    """The address of the first c= line."""
+    return next(line for line in sdp.splitlines() if line.startswith("c=")).split()[2]
+
+
 async def until(condition: Callable[[], bool]) -> None:
     """Let the loop run until something holds."""
     async with asyncio.timeout(WAIT_S):
@@ -59,7 +65,7 @@ class Party:
     """A socket and the state of its own stream."""
 
     def __init__(self, ssrc: int, host: str = "127.0.0.1") -> None:
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.setblocking(False)
         self.socket.bind((host, 0))
         self.host: str = host
@@ -75,7 +81,7 @@ class Party:
 
     def aim(self, sdp: str) -> None:
         """Send to where this description says."""
-        self.target = ("127.0.0.1", port_of(sdp))
+        self.target = (host_of(sdp), port_of(sdp))
 
     def send(self, payload_type: int = 0, payload: bytes = b"\xd5" * 160, *, marker: bool = False) -> None:
         """Send the next 20 ms of its stream."""

@@ -209,7 +209,7 @@ async def test_4_a_silent_browser_is_noticed(
     reasons: list[str] = []
     call.leg.on_timeout = lambda _leg, reason: reasons.append(reason)
     assert call.browser._secure is not None
-    call.browser._secure.pair.rtp.close()  # no goodbye: its battery is empty
+    call.browser._secure.pairs[0].rtp.close()  # no goodbye: its battery is empty
     await until(lambda: reasons)
     assert "silent" in reasons[0]
 

@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from media.errors import NoPortsLeft
-from media.ports import BUSY_REST_S, PortPair, PortPool, disconnect
+from media.ports import BUSY_REST_S, REST_S, PortPair, PortPool, disconnect
 
 
 @pytest.fixture
@@ -70,6 +70,19 @@ def test_a_pair_that_another_holds_is_skipped_and_tried_later(taken: int) -> Non
     second = pool.take(BUSY_REST_S)
     assert second.port == 21610
     close(pool, [pair, second])
+
+
+def test_a_pair_of_another_program_does_not_keep_freed_ones_back() -> None:
+    pool = PortPool("127.0.0.1", 21614, 21617)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 21614))
+        pair = pool.take(0.0)
+        with pytest.raises(NoPortsLeft):
+            pool.take(0.0)
+        pool.give_back(pair, 1.0)
+        again = pool.take(1.0 + REST_S)
+    assert (pair.port, again.port, pool.resting) == (21616, 21616, 1)
+    pool.give_back(again, 4.0)
 
 
 def test_no_file_descriptor_left(pool: PortPool, monkeypatch: pytest.MonkeyPatch) -> None:

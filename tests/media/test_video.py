@@ -132,6 +132,15 @@ async def test_4_two_browsers_see_each_other(engine: MediaEngine, codec: str) ->
             assert directions(leg.local_sdp) == [("audio", True, "sendrecv"), ("video", True, "sendrecv")]
             assert leg.stats.packets_refused == 0
         await until(lambda: one.stats.packets_received > 10)
+        for leg, far in ((one, other), (other, one)):
+            told = leg.stats.video
+            assert told is not None
+            assert told.packets_received > 10
+            assert told.packets_lost == 0
+            assert told.octets_sent > told.packets_sent
+            seen = far.stats.video
+            assert seen is not None
+            assert seen.packets_sent > 10
 
 
 async def test_4_a_keyframe_request_passes(engine: MediaEngine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from media.rtcp import Goodbye, KeyframeRequest, Nack, Report, compound, parse
+from media import VideoStats
+from media.rtcp import Goodbye, KeyframeRequest, Nack, Report, ReportBlock, compound, parse
 from media.rtp import HEADER
 from media.video import KEPT, RESENT_A_S, VideoStream
 
@@ -194,3 +195,23 @@ def test_4_any_packet_is_taken_without_error(data: bytes) -> None:
     one.stream.receive(b"\x80\x60" + data, 1.0)
     one.stream.receive(rtp(1, payload=data, ssrc=3), 2.0)
     assert HEADER.size + len(data) in map(len, other.packets)
+
+
+def test_15_counters_of_what_came_and_went() -> None:
+    one, other = joined()
+    assert (one.stream.stats, other.stream.stats) == (None, None)
+    for seq in (65534, 65535, 2):  # 0 and 1 are missing
+        one.stream.receive(rtp(seq, 3000), 1.0)
+    assert one.stream.stats == VideoStats(packets_received=3, packets_lost=2)
+    assert other.stream.stats == VideoStats(packets_sent=3, octets_sent=60)
+    one.stream.receive(rtp(1, 3000), 1.1)  # sent again
+    one.stream.receive(rtp(500, ssrc=8), 2.0)  # another source
+    one.stream.receive(rtp(502, ssrc=8), 2.0)
+    told = one.stream.stats
+    assert told is not None
+    assert (told.packets_received, told.packets_lost) == (6, 2), "0 of the first source, 501 of the second"
+    block = ReportBlock(200, 0, 3, 100, 900, 0, 0)
+    other.stream.receive_rtcp(compound(Report(9, None, (block,)), "page"), 2.1, 0.0)
+    told = other.stream.stats
+    assert told is not None
+    assert (told.remote_packets_lost, told.remote_jitter_ms) == (3, 10.0)

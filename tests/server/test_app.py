@@ -228,13 +228,45 @@ def test_all_addresses_are_never_told_to_others(host: str) -> None:
 
 def test_media_is_told_where_others_reach_it() -> None:
     plain = app.media_config(settings())
-    assert (plain.bind_host, plain.advertised_host) == ("127.0.0.1", "127.0.0.1")
+    assert (plain.bind_host, plain.advertised_host) == (("127.0.0.1",), ("127.0.0.1",))
     behind_nat = app.media_config(settings(sip={"listen": ["udp:10.0.0.5:5060"], "advertised_host": "203.0.113.7"}))
-    assert (behind_nat.bind_host, behind_nat.advertised_host) == ("10.0.0.5", "203.0.113.7")
+    assert (behind_nat.bind_host, behind_nat.advertised_host) == (("10.0.0.5",), ("203.0.113.7",))
     named = app.media_config(settings(sip={"listen": ["udp:10.0.0.5:5060"], "advertised_host": "pbx.example"}))
-    assert named.advertised_host == "10.0.0.5"
+    assert named.advertised_host == ("10.0.0.5",)
     own = app.media_config(settings(media={"bind_host": "10.0.0.6", "advertised_host": "203.0.113.8"}))
-    assert (own.bind_host, own.advertised_host) == ("10.0.0.6", "203.0.113.8")
+    assert (own.bind_host, own.advertised_host) == (("10.0.0.6",), ("203.0.113.8",))
+
+
+BOTH = ["2001:db8::1", "192.0.2.1"]
+
+
+@pytest.mark.parametrize(
+    ("sip", "media", "bound", "advertised"),
+    [
+        ({}, {"bind_host": BOTH}, BOTH, BOTH),
+        ({}, {"bind_host": BOTH, "advertised_host": "203.0.113.7"}, BOTH, ["2001:db8::1", "203.0.113.7"]),
+        (
+            {},
+            {"bind_host": BOTH, "advertised_host": ["203.0.113.7", "2001:db8::7"]},
+            BOTH,
+            ["2001:db8::7", "203.0.113.7"],
+        ),
+        ({"advertised_host": "[2001:db8::7]"}, {"bind_host": BOTH}, BOTH, ["2001:db8::7", "192.0.2.1"]),
+        ({"advertised_host": "[2001:db8::7]"}, {"bind_host": "192.0.2.1"}, ["192.0.2.1"], ["192.0.2.1"]),
+        (
+            {"listen": ["udp:192.0.2.1:5060", "udp:192.0.2.2:5060", "tcp:[2001:db8::1]:5060"]},
+            {},
+            BOTH[::-1],
+            BOTH[::-1],
+        ),
+        ({"listen": ["udp:[2001:db8::1]:5060", "udp:192.0.2.1:5060"]}, {}, BOTH, BOTH),
+    ],
+)
+def test_media_of_both_ip_versions(
+    sip: dict[str, Any], media: dict[str, Any], bound: list[str], advertised: list[str]
+) -> None:
+    told = app.media_config(settings(sip=sip, media=media))
+    assert (told.bind_host, told.advertised_host) == (tuple(bound), tuple(advertised))
 
 
 def test_credentials_are_for_our_realm_alone() -> None:

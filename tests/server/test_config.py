@@ -110,6 +110,33 @@ FAULTS: list[tuple[str, list[str]]] = [
     ("[sip]\nlisten = []", ["FILE: sip.listen: List should have at least 1 item after validation, not 0"]),
     ("[sip]\nlisten = ['udp:0.0.0.0:40002']", ["FILE: sip.listen[0]: port 40002 lies within media.ports 40000-49999"]),
     ("[media]\nports = '40000'", ['FILE: media.ports: give the first and the last port, as in "40000-49999"']),
+    ("[media]\nbind_host = 'pbx'", ["FILE: media.bind_host: 'pbx' does not appear to be an IPv4 or IPv6 address"]),
+    (
+        "[media]\nbind_host = ['::', 'pbx']",
+        ["FILE: media.bind_host[1]: 'pbx' does not appear to be an IPv4 or IPv6 address"],
+    ),
+    (
+        "[media]\nbind_host = ['192.0.2.1', '192.0.2.2']",
+        ["FILE: media.bind_host: 192.0.2.1 and 192.0.2.2 are both IPv4: give one of each"],
+    ),
+    (
+        "[media]\nbind_host = ['::', '0.0.0.0']\nadvertised_host = ['2001:db8::1', '2001:db8::2']",
+        ["FILE: media.advertised_host: 2001:db8::1 and 2001:db8::2 are both IPv6: give one of each"],
+    ),
+    ("[media]\nbind_host = []", ["FILE: media.bind_host: List should have at least 1 item after validation, not 0"]),
+    (
+        "[media]\nbind_host = ['::', '0.0.0.0', '::1']",
+        ["FILE: media.bind_host: List should have at most 2 items after validation, not 3"],
+    ),
+    ("[media]\nbind_host = 5", ["FILE: media.bind_host: Input should be a valid list"]),
+    (
+        "[media]\nadvertised_host = '2001:db8::1'",
+        ["FILE: media.advertised_host: media is bound to no IPv6 address, as 2001:db8::1 is"],
+    ),
+    (
+        "[media]\nbind_host = '::'\nadvertised_host = ['2001:db8::1', '203.0.113.7']",
+        ["FILE: media.advertised_host: media is bound to no IPv4 address, as 203.0.113.7 is"],
+    ),
     ("[media]\ncodecs = ['G729']", ["FILE: media.codecs[0]: Input should be 'PCMU', 'PCMA', 'G722' or 'opus'"]),
     (
         "[[extensions]]\nnumber = '1001'\npasword = 'x'",
@@ -183,6 +210,8 @@ def test_the_environment_wins_over_the_file(file: Path) -> None:
         "RINGWAY_SIP_LISTEN": "udp:127.0.0.1:5070,tcp:127.0.0.1:5070",
         "RINGWAY_SIP_DOMAIN": "pbx.example.com",
         "RINGWAY_MEDIA_TIMEOUT_S": "12.5",
+        "RINGWAY_MEDIA_BIND_HOST": "127.0.0.1,::1",
+        "RINGWAY_MEDIA_ADVERTISED_HOST": "2001:db8::1",
         "RINGWAY_LIMITS_SESSIONS": "7",
         "RINGWAY_PORT_8080_TCP": "tcp://10.0.0.1:8080",  # of an orchestrator, not ours
         "PATH": "/bin",
@@ -193,6 +222,7 @@ def test_the_environment_wins_over_the_file(file: Path) -> None:
     assert loaded.sip.listen == ["udp:127.0.0.1:5070", "tcp:127.0.0.1:5070"]
     assert loaded.sip.domain == "pbx.example.com"
     assert (loaded.media.timeout_s, loaded.limits.sessions) == (12.5, 7)
+    assert (loaded.media.bind_host, loaded.media.advertised_host) == (["127.0.0.1", "::1"], ["2001:db8::1"])
 
 
 def test_a_fault_of_a_variable_names_the_variable(file: Path) -> None:

@@ -49,6 +49,25 @@ def test_e15_producer_is_what_the_peer_sends_and_consumer_what_it_hears() -> Non
     assert "rtt" not in report(stay(), [], {**COUNTERS, "rtt_ms": None}).quality["audio_consumer_cumulative"]
 
 
+def test_e15_video_has_streams_of_its_own_without_a_mos() -> None:
+    assert not [name for name in report(stay(), [], COUNTERS).quality if name.startswith("video")]
+    video = {
+        "packets_sent": 500, "octets_sent": 400_000, "packets_received": 190, "packets_lost": 10, "jitter_ms": 4.0,
+        "rtt_ms": 120.0, "remote_packets_lost": 50, "remote_jitter_ms": 6.0,
+    }  # fmt: skip
+    quality = report(stay(), [], {**COUNTERS, "video": video}).quality
+    (producer,), (consumer,) = quality["video_producer"], quality["video_consumer"]
+    assert (producer["packets_sent"], producer["packets_lost"], producer["jitter"]) == (200, 10, 4.0)
+    assert (consumer["packets_received"], consumer["bytes_received"], consumer["packets_lost"]) == (450, 400_000, 50)
+    assert quality["video_producer_cumulative"]["packet_loss"]["avg"] == 5.0
+    assert quality["video_consumer_cumulative"]["packet_loss"]["avg"] == 10.0
+    assert quality["video_consumer_cumulative"]["rtt"]["avg"] == 120.0
+    for stream in (producer, consumer):
+        assert "mos_quality" not in stream
+    assert "quality_mos" not in quality["video_producer_cumulative"]
+    assert quality["audio_producer"] == report(stay(), [], COUNTERS).quality["audio_producer"]
+
+
 def test_e15_without_media_nothing_is_made_up() -> None:
     made = report(stay(), [], None)
     assert made.quality == {}

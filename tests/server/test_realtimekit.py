@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -11,6 +12,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from media import VideoStats
 from server.artefacts import MAX_JOBS, Artefacts
 from server.sections import Config
 from signalling import (
@@ -525,6 +527,18 @@ async def test_e15_quality_is_made_of_the_counters_of_media(house: House) -> Non
     }  # fmt: skip
     assert set(cumulative["quality_mos"]) == {"avg", "p50", "p75", "p90"}
     assert 1 <= cumulative["quality_mos"]["avg"] <= 4.5
+
+
+async def test_e15_quality_has_the_video_that_there_was(house: House) -> None:
+    session = await called(house)
+    for leg in house.media.legs:
+        leg.stats = replace(leg.stats, video=VideoStats(packets_sent=10, packets_received=90, packets_lost=10))
+    for ended in (False, True):
+        if ended:
+            await session.end()
+        _, body = await house.get(f"{SESSIONS}/peer-report/{peer(session)}", token="admin")
+        (producer,) = body["data"]["peer_report"]["quality"]["video_producer"]
+        assert (producer["packets_sent"], producer["packets_lost"]) == (100, 10)
 
 
 # Whose they are.
