@@ -15,6 +15,7 @@ from typing import Any, Self
 from playwright.async_api import Browser, Page, ViewportSize, async_playwright
 
 from tests.interop import tones
+from tests.interop.baresip import Baresip
 from tests.interop.network import Network
 from tests.interop.program import absent, needs
 
@@ -185,9 +186,21 @@ class Tab:
         """AssertionError if the tone is among what is heard now."""
         assert await self.share(hz, seconds) < 0.1, f"{hz} Hz is heard"
 
+    async def hears_nine(self, phone: Baresip) -> None:
+        """`phone` presses 9: the browser turns RFC 4733 events into the two tones of the key."""
+        listening = asyncio.create_task(self.listen(2.0))
+        await asyncio.sleep(0.4)
+        await phone.press("9")
+        frames = await listening
+        assert any(_holds(frame, 852) and _holds(frame, 1477) for frame in frames), frames
+
     async def close(self) -> None:
         """Close the tab, as a person does."""
         await self.page.context.close()
+
+
+def _holds(frame: list[tuple[float, float]], tone_hz: float) -> bool:
+    return any(abs(hz - tone_hz) < TOLERANCE_HZ for hz, _ in frame)
 
 
 class PhonePage(Tab):

@@ -11,12 +11,11 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, WebSocketRoute
 
-from tests.interop.baresip import Baresip
 from tests.interop.scenes import Outcome, Scenes
 from tests.interop.settings import Settings, password_of
 from tests.interop.stage import Stage, stage_with_server
 
-from .chromium import TOLERANCE_HZ, TONE_HZ, PhonePage, chromium
+from .chromium import TONE_HZ, PhonePage, chromium
 
 pytestmark = pytest.mark.interop
 MOS_OF = (
@@ -156,7 +155,7 @@ async def it_calls_a_phone(studio: Studio) -> None:
         for digit, name in (("5", "5"), ("#", "hash")):
             await page.press(name)
             await phone.event("CALL_DTMF_START", digit)
-        await _hears_digit(page, phone)
+        await page.hears_nine(phone)
         await page.press("Hold")
         await page.page.locator("#state", has_text="On hold").wait_for()
         await asyncio.sleep(0.5)  # what was on its way is still heard, and faded out
@@ -168,19 +167,6 @@ async def it_calls_a_phone(studio: Studio) -> None:
         heard = await phone.heard_in_parts(TONE_HZ)
         assert sum(part.tone_s for part in heard) > 3.0, heard
         await page.idle()
-
-
-async def _hears_digit(page: PhonePage, phone: Baresip) -> None:
-    """The browser turns RFC 4733 events into the two tones of the key."""
-    listening = asyncio.create_task(page.listen(2.0))
-    await asyncio.sleep(0.4)
-    await phone.press("9")
-    frames = await listening
-    assert any(_holds(frame, 852) and _holds(frame, 1477) for frame in frames), frames
-
-
-def _holds(frame: list[tuple[float, float]], tone_hz: float) -> bool:
-    return any(abs(hz - tone_hz) < TOLERANCE_HZ for hz, _ in frame)
 
 
 @scenes.add
@@ -198,7 +184,7 @@ async def with_opus_alone_it_calls_a_phone_with_g711_alone(studio: Studio) -> No
         await page.press("Keypad")
         await page.press("3")
         await phone.event("CALL_DTMF_START", "3")
-        await _hears_digit(page, phone)
+        await page.hears_nine(phone)
         await page.press("Hang up")
         await phone.talk_ends(talk)
         heard = await phone.heard_in_parts(TONE_HZ)
