@@ -33,6 +33,7 @@ DOCS = Path(__file__).parent / "api" / "docs"
 DOCS_FILES = {
     "": ("index.html", "text/html"),
     "docs.js": ("docs.js", "text/javascript"),
+    "docs.css": ("docs.css", "text/css"),
     "swagger-ui.css": ("swagger-ui.css", "text/css"),
     "swagger-ui-bundle.js": ("swagger-ui-bundle.js", "text/javascript"),
 }

@@ -30,6 +30,7 @@ PUBLIC = {
     "/docs/",
     "/",
     "/docs/docs.js",
+    "/docs/docs.css",
     "/docs/swagger-ui.css",
     "/docs/swagger-ui-bundle.js",
 }

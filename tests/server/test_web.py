@@ -113,6 +113,7 @@ async def test_docs_are_our_own_files_and_ask_nobody_else(api: Api) -> None:
     for name, kind in (
         ("swagger-ui-bundle.js", "text/javascript"),
         ("swagger-ui.css", "text/css"),
+        ("docs.css", "text/css"),
         ("docs.js", "text/javascript"),
     ):
         assert f"docs/{name}" in page
