@@ -110,7 +110,7 @@ class JoinPage:
             return self._shown(invitation, host)
         session = session_id_of(call.path["id"])
         if session is None:
-            return _page("No such invitation", _bad("This link leads to no invitation."), status=404)
+            return _nobody()
         return _sitting("Join the conversation", session, host)
 
     @operation(
@@ -129,7 +129,7 @@ class JoinPage:
         fields = await _form(call)
         invitation = await self._inviting.find(call.path["id"])
         if invitation is None:
-            return _page("No such invitation", _bad("This link leads to no invitation."), status=404)
+            return _nobody()
         try:
             if fields.get("answer") == "accept":
                 name = _text(fields, "name", MAX_NAME) or invitation.invitee.name
@@ -203,7 +203,7 @@ class Guests:
 ACCEPT = f"""
 <form method="post">
   <input type="hidden" name="answer" value="accept">
-  <label for="name">Your name <span class="quiet">(if you like)</span></label>
+  <label for="name">Your name <span class="quiet">(optional)</span></label>
   <input id="name" name="name" maxlength="{MAX_NAME}" autocomplete="name">
   <button>Accept</button>
 </form>"""
@@ -212,7 +212,7 @@ DECLINE = f"""
   <summary>Decline instead</summary>
   <form method="post">
     <input type="hidden" name="answer" value="decline">
-    <label for="reason">Reason <span class="quiet">(if you like)</span></label>
+    <label for="reason">Reason <span class="quiet">(optional)</span></label>
     <textarea id="reason" name="reason" rows="3" maxlength="{MAX_DECLINE_REASON}"></textarea>
     <button class="second">Decline</button>
   </form>
@@ -220,7 +220,7 @@ DECLINE = f"""
 
 
 NAME = """
-    <label for="name">Your name <span class="quiet">(if you like)</span></label>
+    <label for="name">Your name <span class="quiet">(optional)</span></label>
     <input id="name" maxlength="256" autocomplete="name">"""
 TOKEN = """
     <div id="with-token">
@@ -234,18 +234,18 @@ def _sitting(title: str, session: str, host: str, before: str = "", token: str |
     given = "" if token is None else f' data-token="{escape(token)}"'
     content = f"""{before}
 <div id="join" data-session="{session}" data-state="out"{given}>
-  <p id="state" role="status">This page joins the conversation with your microphone.</p>
+  <p id="state" role="status" tabindex="-1">This page joins the conversation with your microphone.</p>
   <p id="notice" class="bad" role="alert" hidden></p>
   <noscript><p class="bad">Switch scripts on to join the conversation in this browser.</p></noscript>
   <form id="enter">{TOKEN if token is None else ""}{NAME if token is None else '<input id="name" type="hidden">'}
     <button>Join</button>
   </form>
   <section id="inside" aria-labelledby="who" hidden>
-    <h2 id="who">Who is here</h2>
+    <h2 id="who">Who takes part</h2>
     <ul id="people"></ul>
     <p id="said" class="unseen" role="status"></p>
     <div class="actions">
-      <button id="mute" type="button" aria-pressed="false">Mute</button>
+      <button id="mute" type="button">Mute</button>
       <button id="again" type="button" class="second" hidden>Connect the sound again</button>
       <button id="leave" type="button" class="second">Leave</button>
     </div>
@@ -282,6 +282,11 @@ def _page(title: str, content: str, *, status: int | None = None) -> Raw:
 </html>
 """
     return Raw(body, HTML_UTF8, HEADERS, status)
+
+
+def _nobody() -> Raw:
+    words = _bad("This link leads to no invitation.") + _quiet("Use all of the link, or ask who sent it for a new one.")
+    return _page("No such invitation", words, status=404)
 
 
 def _bad(text: str) -> str:

@@ -22,6 +22,15 @@ from .chromium import MOBILE, TONE_HZ, WAIT_MS, Tab, chromium
 
 pytestmark = pytest.mark.interop
 ELSEWHERE = "http://127.0.0.1:8123"
+PATIENT = """
+const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+const allowed = new Promise((resolve) => { window.allow = resolve; });
+window.stopped = [];
+const stop = MediaStreamTrack.prototype.stop;
+MediaStreamTrack.prototype.stop = function () { stopped.push(this); stop.call(this); };
+navigator.mediaDevices.getUserMedia = async (wanted) => { await allowed; return ask(wanted); };
+"""
+"The browser waits for the person's answer."
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 ANN, BEN = "token-of-ann-for-these-tests", "token-of-ben-for-these-tests"
 
@@ -146,7 +155,8 @@ async def failures_are_said_in_words(hall: Hall) -> None:
     async with hall.page(f"/join/{session}") as page:
         await page.page.get_by_label("Access token").fill("wrong")
         await page.press("Join")
-        await page.page.get_by_text("The access token is not valid, or no longer.").wait_for()
+        await page.page.get_by_text("The access token is wrong, or has expired.").wait_for()
+        assert await page.page.evaluate("document.activeElement.id") == "token"
         await page.page.get_by_label("Access token").fill(BEN)
         await page.page.get_by_label("Your name").fill("Ben")
         await page.page.get_by_label("Your name").press("Enter")
@@ -160,6 +170,26 @@ async def failures_are_said_in_words(hall: Hall) -> None:
     async with hall.page(f"/join/1876946944000000001#token={BEN}") as page:
         await page.press("Join")
         assert (await page.notice()).startswith("There is no such conversation")
+
+
+@scenes.add
+async def who_leaves_while_the_browser_asks_is_out(hall: Hall) -> None:
+    """And after the end of the conversation there is no way in."""
+    made = await hall.post("/api/v1/sessions", inviteEmail="jo@example.com")
+    session = made["session"]["id"]
+    async with hall.page(f"/join/{session}#token={ANN}") as page:
+        await page.page.add_init_script(PATIENT)
+        await page.page.goto(f"{hall.base}/join/{session}?again#token={ANN}")
+        await page.press("Join")
+        await page.page.get_by_text("Allow the microphone when the browser asks for it.").wait_for()
+        await page.press("Leave")
+        assert await page.page.locator("#state").inner_text() == "You have left the conversation."
+        await page.page.evaluate("allow()")
+        await page.page.wait_for_function("stopped.length === 1")
+        await page.joins()
+        await hall.post(f"/api/v1/sessions/{session}/resolve")
+        await page.page.get_by_text("The conversation has ended.").wait_for()
+        assert await page.page.get_by_role("button").count() == 0
 
 
 @scenes.add

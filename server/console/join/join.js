@@ -15,6 +15,7 @@ let microphone = null;
 let seen = 0; // `seq` of the last event
 let caughtUp = 0; // what came before is no news
 let joined = false;
+let turn = 0; // counts entries and exits: who left while the browser asked is out
 let mine = null; // index of our stay
 let muted = false;
 let iceServers = [];
@@ -27,13 +28,15 @@ const kept = {
   clear: () => sessionStorage.removeItem(key),
 };
 
+/** A key of words.STATES; from out and left there is a way in. */
 function show(state) {
   const focused = document.activeElement;
+  const outside = ["out", "left", "over"].includes(state);
   page.dataset.state = state;
-  at("enter").hidden = state !== "out";
-  at("inside").hidden = state === "out";
+  at("enter").hidden = !outside || state === "over";
+  at("inside").hidden = outside;
   if (page.contains(focused) && focused.closest("[hidden]")) // who works by keyboard must not fall out of the page
-    (state === "out" ? at("enter").querySelector("button") : at("leave")).focus();
+    (state === "over" ? at("state") : outside ? at("enter").querySelector("button") : at("leave")).focus();
   at("mute").disabled = state !== "in";
   at("state").textContent = words.STATES[state];
 }
@@ -44,6 +47,7 @@ function complain(text) {
 }
 
 function list() {
+  at("who").hidden = at("people").hidden = !people.size;
   at("people").replaceChildren(
     ...[...people].map(([index, person]) => {
       const item = document.createElement("li");
@@ -57,31 +61,37 @@ function setMuted(on) {
   muted = on;
   for (const track of microphone?.getAudioTracks() ?? []) track.enabled = !on;
   at("mute").textContent = on ? "Unmute" : "Mute";
-  at("mute").setAttribute("aria-pressed", String(on));
 }
 
 // Coming in.
 
 async function enter(credentials, back) {
   complain("");
-  show("joining");
+  show("asking");
+  const own = ++turn;
+  let stream = microphone;
   try {
     if (!navigator.mediaDevices?.getUserMedia) throw new Error(words.INSECURE);
-    microphone ??= await navigator.mediaDevices.getUserMedia({
+    stream ??= await navigator.mediaDevices.getUserMedia({
       audio: { echoCancellation: true, noiseSuppression: true, autoGainControl: true },
     });
   } catch (error) {
+    if (own !== turn) return;
     complain(error instanceof DOMException ? words.microphone(error) : error.message);
     show("out");
     return;
   }
+  if (own !== turn) return silence(stream);
+  microphone = stream;
+  show("joining");
   const { token, user } = credentials;
   iceServers = await serversFor(token);
+  if (own !== turn) return;
   channel = new Channel(user ? { token, user } : { token });
   channel.addEventListener("open", () => take(credentials, back || joined));
   channel.addEventListener("frame", ({ detail }) => hear(detail));
   channel.addEventListener("lost", () => show("lost"));
-  channel.addEventListener("closed", ({ detail }) => out(words.refused(detail)));
+  channel.addEventListener("closed", ({ detail }) => refused(detail));
   channel.open();
 }
 
@@ -118,7 +128,7 @@ async function take(credentials, back) {
     kept.write(credentials);
     if (!stay.media) await offer(); // else the server offers
   } catch (error) {
-    if (error.code !== "LOST") out(words.refused(error));
+    if (error.code !== "LOST") refused(error);
   }
 }
 
@@ -187,7 +197,7 @@ function hear(frame) {
     peer?.close();
     complain(words.ended(frame));
     at("again").hidden = false;
-  } else if (frame.type === "notice" && frame.code === "TAKEN_OVER") out(words.TAKEN_OVER, true);
+  } else if (frame.type === "notice" && frame.code === "TAKEN_OVER") out("out", words.TAKEN_OVER, true);
   else if (frame.type === "event") happened(frame.event);
 }
 
@@ -198,22 +208,34 @@ function happened({ kind, seq, data }) {
   else if (kind === "participant.left") people.delete(data.participant);
   else if (who && kind === "participant.muted") who.muted = true;
   else if (who && kind === "participant.unmuted") who.muted = false;
-  else if (kind === "session.ended") return out(words.OVER);
+  else if (kind === "session.ended") return out("over");
   else return;
   if (data.participant !== mine && seq > caughtUp) at("said").textContent = words.happened(kind, who ?? people.get(data.participant));
   list();
 }
 
-function out(text, keep = false) {
+function silence(stream) {
+  for (const track of stream?.getTracks() ?? []) track.stop();
+}
+
+function refused(error) {
+  out("out", words.refused(error));
+  if (error.code === "UNAUTHORIZED") at("token")?.select();
+}
+
+function out(state, text = "", keep = false) {
   channel?.close();
   peer?.close();
-  for (const track of microphone?.getTracks() ?? []) track.stop();
+  silence(microphone);
+  turn++;
+  people.clear();
+  list();
   channel = peer = microphone = mine = null;
   joined = false;
   seen = 0;
   if (!keep) kept.clear();
   at("again").hidden = true;
-  show("out");
+  show(state);
   complain(text);
 }
 
@@ -238,9 +260,8 @@ at("again").addEventListener("click", () => {
 });
 
 at("leave").addEventListener("click", async () => {
-  await channel.send("leave", { session }).catch(() => {});
-  out("");
-  at("state").textContent = words.LEFT;
+  await channel?.send("leave", { session }).catch(() => {});
+  out("left");
 });
 
 const hash = new URLSearchParams(location.hash.slice(1)); // what follows # is sent to nobody
@@ -249,5 +270,7 @@ if (given.token) at("with-token")?.remove();
 if (given.name) at("name").value = given.name;
 if (location.hash) history.replaceState(null, "", location.pathname);
 const before = kept.read();
+list();
 show("out");
 if (before) enter(before, true);
+else if (!navigator.mediaDevices?.getUserMedia) complain(words.INSECURE);

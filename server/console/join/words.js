@@ -1,13 +1,14 @@
 // What is said: where the person is, what happened, and what can be done about what does not work.
 
 export const STATES = {
-  out: "You are not in the conversation.",
+  out: "This page joins the conversation with your microphone.",
+  asking: "Allow the microphone when the browser asks for it.",
   joining: "Joining…",
   in: "You are in the conversation.",
   lost: "The connection to the server was lost. Connecting again…",
+  left: "You have left the conversation.",
+  over: "The conversation has ended.",
 };
-export const LEFT = "You have left the conversation.";
-export const OVER = "The conversation has ended.";
 export const TAKEN_OVER = "You joined this conversation in another window, and it goes on there.";
 export const INSECURE =
   "Browsers give the microphone only to pages on https:// or on localhost. Open this page by an https:// address.";
@@ -33,7 +34,7 @@ export function microphone(error) {
 export function refused(error) {
   switch (error.code) {
     case "UNAUTHORIZED":
-      return "The access token is not valid, or no longer.";
+      return "The access token is wrong, or has expired.";
     case "FORBIDDEN":
       return "You may not join this conversation.";
     case "UNKNOWN_SESSION":
