@@ -15,12 +15,26 @@ from tests.interop.scenes import Outcome, Scenes
 from tests.interop.settings import Settings, password_of
 from tests.interop.stage import Stage, stage_with_server
 
-from .chromium import TONE_HZ, PhonePage, chromium
+from .chromium import MOBILE, TONE_HZ, PhonePage, Tab, chromium
 
 pytestmark = pytest.mark.interop
 MOS_OF = (
     "async (cases) => { const {mos} = await import('/phone/quality.js'); return cases.map((each) => mos(...each)); }"
 )
+PARTS = """
+window.parts = [];
+new MutationObserver(() => parts.push(document.getElementById("phone").dataset.part))
+    .observe(document.getElementById("phone"), {attributeFilter: ["data-part"]});
+"""
+"Which parts of the page come to be seen."
+PATIENT = """
+const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+const allowed = new Promise((resolve) => { window.allow = resolve; });
+navigator.mediaDevices.getUserMedia = async (wanted) => { await allowed; return ask(wanted); };
+"""
+"The browser waits for the person's answer."
+OVERFLOW = "document.documentElement.scrollWidth - innerWidth"
+SCREENS = [(320, 568), (375, 667), (844, 390), (1366, 640)]
 OPUS_ALONE = """
 const createOffer = RTCPeerConnection.prototype.createOffer;
 RTCPeerConnection.prototype.createOffer = function (...options) {
@@ -101,8 +115,10 @@ async def it_calls_600_and_hears_itself(studio: Studio) -> None:
 async def a_wrong_password_is_said(studio: Studio) -> None:
     number = studio.stage.extension()
     page = await PhonePage.open(studio.browser, studio.base)
+    await page.page.evaluate(PARTS)
     await page.sign_in(number, "wrong")
     assert await page.notice() == f"Extension {number} or its password is wrong."
+    assert "dialler" not in await page.page.evaluate("parts"), "the dialler was seen for a moment"
     await page.sign_in(number, password_of(number))
     await page.ready(number)
     await page.close()
@@ -309,6 +325,79 @@ async def keys_do_what_buttons_do(studio: Studio) -> None:
         assert await page.page.locator("#keyed").inner_text() == "7"
         await page.page.keyboard.press("Escape")
         await page.idle()
+
+
+@scenes.add
+async def a_number_that_failed_can_be_corrected(studio: Studio) -> None:
+    """It stays, and is replaced by what is typed next; after a press of the pad, Enter calls."""
+    async with studio.phone() as page:
+        number = page.page.get_by_label("Number to call")
+        await page.dial("4711")
+        assert await page.notice() == "The number 4711 does not exist."
+        assert await number.input_value() == "4711"
+        for key in ("6", "0", "0"):
+            await page.press(key)
+        assert await number.input_value() == "600"
+        await page.page.get_by_role("button", name="Sign out").focus()
+        await page.page.keyboard.type("+5")
+        await page.page.keyboard.press("Backspace")
+        await page.page.keyboard.press("Backspace")
+        assert await number.input_value() == "600"
+        await page.press("1")
+        await number.press("Backspace")
+        await page.page.keyboard.press("Enter")
+        await page.talks()
+        await page.press("Hang up")
+        await page.idle()
+        assert await number.input_value() == ""
+
+
+@scenes.add
+async def it_is_said_that_the_browser_asks(studio: Studio) -> None:
+    async with studio.phone() as page:
+        await page.page.add_init_script(PATIENT)
+        await page.page.reload()
+        await page.ready(page.number)
+        await page.dial("600")
+        assert (await page.notice()).startswith("The browser asks whether this page may use the microphone.")
+        await page.page.evaluate("allow()")
+        await page.talks()
+        assert await page.page.locator("#notice").is_hidden()
+
+
+@scenes.add
+async def it_fits_small_screens(studio: Studio) -> None:
+    """Nothing is cut off at the side; one can always hang up without scrolling."""
+    async with studio.phone() as page:
+        for in_call in (False, True):
+            if in_call:
+                await page.dial("600")
+                await page.talks()
+                await page.page.locator("#quality").wait_for()
+            for width, height in SCREENS:
+                await page.page.set_viewport_size({"width": width, "height": height})
+                assert await page.page.evaluate(OVERFLOW) <= 0, (width, height, in_call)
+                if in_call:
+                    await page.press("Keypad")
+                    assert await page.page.evaluate(OVERFLOW) <= 0, (width, height, "keypad")
+                    box = await page.page.locator("#hang-up").bounding_box()
+                    assert box is not None
+                    assert box["y"] + box["height"] <= height, (width, height)
+                    await page.press("Keypad")
+
+
+@scenes.add
+async def the_api_pages_fit_a_small_dark_screen(studio: Studio) -> None:
+    page = await Tab.open(studio.browser, studio.base, "/docs", size=MOBILE, dark=True)
+    await page.page.get_by_role("button", name="Expand operation").first.wait_for()
+    assert await page.page.locator("html.dark-mode").count() == 1
+    assert await page.page.evaluate(OVERFLOW) <= 0
+    await page.page.get_by_role("heading", name="PBX call sessions").click()
+    await page.page.get_by_text("/api/sessions", exact=True).first.click()
+    await page.page.get_by_role("button", name="Try it out").wait_for()
+    assert await page.page.evaluate(OVERFLOW) <= 0
+    assert page.errors == []
+    await page.close()
 
 
 @scenes.add

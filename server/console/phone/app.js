@@ -9,6 +9,7 @@ const SIGNED_IN = "ringway.phone"; // in this tab's storage: a reload need not a
 const LAST_NUMBER = "ringway.number";
 const QUALITY_MS = 2000;
 const SILENT_MS = 6000;
+const ASKING_MS = 700; // after which it is said that the browser waits for an answer
 const LETTERS = { 2: "ABC", 3: "DEF", 4: "GHI", 5: "JKL", 6: "MNO", 7: "PQRS", 8: "TUV", 9: "WXYZ", 0: "+" };
 const NAMES = { "*": "star", "#": "hash" };
 const SERVICES = { echo: "Echo test", tone: "Test tone" };
@@ -24,6 +25,8 @@ let line = "off";
 let demo = { demo: [], services: {} };
 let quality = null;
 let asking = false; // for the microphone
+let entered = false; // the server has let us in, or did before a reload
+let failed = false; // the number in the field is one that could not be called
 let testStream = null;
 
 // Words on the screen and for the ear.
@@ -42,7 +45,7 @@ function say(text) {
 
 function show() {
   const call = phone.call;
-  const signedIn = phone.extension !== null && line !== "off";
+  const signedIn = phone.extension !== null && line !== "off" && entered;
   const part = call ? "call" : signedIn ? "dialler" : "login";
   for (const id of ["login", "dialler", "call"]) $(id).hidden = id !== part;
   $("phone").dataset.part = part;
@@ -51,7 +54,7 @@ function show() {
   $("line").dataset.state = line;
   $("line-text").textContent = line === "ready" ? `${phone.extension} · ${LINES.ready}` : LINES[line];
   $("dial").disabled = line !== "ready";
-  $("sign-in").disabled = false;
+  $("sign-in").disabled = line === "connecting";
 }
 
 function showCall() {
@@ -80,8 +83,9 @@ function showKeys(on) {
   $("show-keys").setAttribute("aria-expanded", String(on));
 }
 
+/** Its words change with what it does, so it is no toggle for those who hear the page. */
 function press(id, on, label) {
-  $(id).setAttribute("aria-pressed", String(on));
+  $(id).classList.toggle("on", on);
   $(id).textContent = label;
 }
 
@@ -120,6 +124,7 @@ async function begin() {
   }
   showDemo();
   const kept = read(SIGNED_IN);
+  entered = kept !== null;
   if (kept) phone.signIn(kept.extension, kept.password);
   else $("extension").focus();
 }
@@ -129,6 +134,7 @@ function showDemo() {
   for (const { number, password } of demo.demo) {
     const button = element("button", { type: "button", className: "chip", textContent: number });
     button.setAttribute("aria-label", `Sign in as ${number}`);
+    button.title = `Sign in as ${number}`;
     button.addEventListener("click", () => signIn(number, password));
     const item = element("li");
     item.append(button, element("span", { textContent: `password ${password}` }));
@@ -149,9 +155,9 @@ function chip(number, name) {
 function signIn(extension, password) {
   sound.wake();
   notice(null);
+  entered = false;
   $("extension").value = extension;
   $("password").value = password;
-  $("sign-in").disabled = true;
   write(SIGNED_IN, { extension, password });
   phone.signIn(extension, password);
 }
@@ -174,6 +180,7 @@ $("sign-out").addEventListener("click", () => {
 phone.addEventListener("line", ({ detail: { state, words: text } }) => {
   const before = line;
   line = state;
+  entered = state === "off" ? false : entered || state !== "connecting";
   if (text) notice(text);
   else if (state === "ready" && before === "lost") notice(null);
   if (state === "off") {
@@ -196,7 +203,9 @@ phone.addEventListener("line", ({ detail: { state, words: text } }) => {
 
 /** Where there is a mouse there is a keyboard; elsewhere one on the screen would cover the pad. */
 function focusNumber() {
-  if (matchMedia("(hover: hover)").matches) $("number").focus({ preventScroll: true });
+  if (!matchMedia("(hover: hover)").matches) return;
+  $("number").focus({ preventScroll: true });
+  if (failed) $("number").select();
 }
 
 function makePads() {
@@ -206,7 +215,10 @@ function makePads() {
       key.dataset.digit = digit;
       key.append(element("b", { textContent: digit }), element("small", { textContent: LETTERS[digit] ?? "" }));
       key.setAttribute("aria-label", NAMES[digit] ?? digit);
-      key.addEventListener("click", () => press(digit));
+      key.addEventListener("click", ({ detail: byPointer }) => {
+        press(digit);
+        if (byPointer && pad === "pad") focusNumber(); // or Enter would press the key again
+      });
       $(pad).append(key);
     }
   }
@@ -228,7 +240,13 @@ function holdForPlus(key) {
 
 function type(digit) {
   if (digit !== "+") sound.key(digit);
-  $("number").value += digit;
+  $("number").value = (failed ? "" : $("number").value) + digit;
+  failed = false;
+}
+
+function erase() {
+  $("number").value = $("number").value.slice(0, -1);
+  failed = false;
 }
 
 function tone(digit) {
@@ -238,8 +256,9 @@ function tone(digit) {
   $("keyed").textContent = ($("keyed").textContent + digit).slice(-24);
 }
 
-$("erase").addEventListener("click", () => {
-  $("number").value = $("number").value.slice(0, -1);
+$("erase").addEventListener("click", erase);
+$("number").addEventListener("input", () => {
+  failed = false;
 });
 
 $("dial-form").addEventListener("submit", (event) => {
@@ -267,12 +286,16 @@ async function microphone() {
     return null;
   }
   asking = true;
+  const slow = setTimeout(() => notice(words.ASKING, "mild"), ASKING_MS);
   try {
-    return await sound.microphone();
+    const stream = await sound.microphone();
+    if ($("notice-text").textContent === words.ASKING) notice(null);
+    return stream;
   } catch (error) {
     notice(words.microphone(error));
     return null;
   } finally {
+    clearTimeout(slow);
     asking = false;
     showDevices();
   }
@@ -356,7 +379,8 @@ phone.addEventListener("over", ({ detail: { words: text, call } }) => {
   const length = call.since ? ` after ${words.duration((Date.now() - call.since) / 1000)}` : "";
   notice(text);
   say(text ? "" : `Call ended${length}.`);
-  $("number").value = "";
+  failed = call.direction === "out" && text !== null && !call.since && $("number").value !== "";
+  if (call.direction === "out" && !failed) $("number").value = ""; // what failed is there to be corrected
   show();
   if (!$("dialler").hidden) focusNumber();
 });
@@ -437,7 +461,7 @@ async function test(on) {
   press("try", Boolean(testStream), testStream ? "Stop the test" : "Test it");
 }
 
-// Keys: digits go to the pad that is seen, Escape ends or erases.
+// Keys: digits go to the pad that is seen, Backspace erases one, Escape ends or erases all.
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest?.("input, select")) {
@@ -449,6 +473,9 @@ document.addEventListener("keydown", (event) => {
   } else if (/^[0-9*#]$/.test(event.key)) {
     if (phone.call) tone(event.key);
     else if (!$("dialler").hidden) type(event.key);
+  } else if (!phone.call && !$("dialler").hidden) {
+    if (event.key === "+") type("+");
+    else if (event.key === "Backspace") erase();
   }
 });
 

@@ -9,6 +9,7 @@ export const CALL_LOST = "The connection to the server was lost, and the call wi
 export const LINE_LOST = "The connection to the server was lost. Connecting again…";
 export const NO_PATH =
   "The call was connected, but no sound can get through: a firewall between this browser and the server blocks UDP.";
+export const ASKING = "The browser asks whether this page may use the microphone. Allow it, and the call begins.";
 export const SILENT = "Nothing arrives from the other side.";
 
 /** Why there is no microphone; `error` is what getUserMedia threw. */
