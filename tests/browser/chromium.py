@@ -119,9 +119,15 @@ def _files(network: Network, folder: Path) -> tuple[Path, Path]:
 
 
 def _add_address(network: Network) -> None:
-    """An interface that leads nowhere, with an address: what a machine in an office has."""
+    """An interface that leads nowhere, with an address: what a machine in an office has.
+
+    No IPv6 address of its own comes to it a second later: Chromium takes that for another network, and gives up what it
+    was loading (ERR_NETWORK_CHANGED).
+    """
     for words in (
         "link add up0 type veth peer name up1",
+        "link set up0 addrgenmode none",
+        "link set up1 addrgenmode none",
         f"addr add {ADDRESS}/24 dev up0",
         "link set up0 up",
         "link set up1 up",
