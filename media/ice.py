@@ -96,12 +96,19 @@ class Path(Connection):
         timeout: int = 5,  # noqa: ASYNC109 -- as the base class has it
     ) -> list[Candidate]:
         """Our sockets, instead of new ones on ports of the system's choice."""
-        loop = asyncio.get_running_loop()
         for sock, candidate in self._ways:
-            _, protocol = await loop.create_datagram_endpoint(lambda: _Demultiplexer(self), sock=sock)
-            protocol.local_candidate = candidate
-            self._protocols.append(protocol)
+            self._protocols.append(await self._begin(sock, candidate))
         return [candidate for _, candidate in self._ways]
+
+    async def _begin(self, sock: socket.socket, candidate: Candidate) -> StunProtocol:
+        protocol = _Demultiplexer(self)
+        protocol.local_candidate = candidate  # before a check comes
+        try:
+            await asyncio.get_running_loop().create_datagram_endpoint(lambda: protocol, sock=sock)
+        except asyncio.CancelledError:  # uvloop would keep the socket open
+            protocol.abandon()
+            raise
+        return protocol
 
     def data_received(self, data: bytes, component: int) -> None:
         """What looked like STUN and is not."""
@@ -158,6 +165,21 @@ class _Demultiplexer(StunProtocol):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self._path = path
+        self._abandoned = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The socket is the loop's."""
+        if self._abandoned:
+            transport.close()
+        else:
+            super().connection_made(transport)
+
+    def abandon(self) -> None:
+        """Nobody waits for the socket any more."""
+        self._abandoned = True
+        transport = getattr(self, "transport", None)
+        if transport is not None:
+            transport.close()
 
     def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
         """A datagram of anybody."""
