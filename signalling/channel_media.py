@@ -72,7 +72,7 @@ def accept(connection: ChannelConnection, command: Accept) -> Result:
     if session is None:
         raise UnknownSession("there is no such session")
     may(connection, "accept", session)
-    desk.check_room(connection)
+    desk.check_room(connection, session)
     user, seen = connection.user, session.last_seq
     before = desk.stay(session, user)
     if before is not None and before.line.call is not None:
@@ -230,14 +230,28 @@ def _way(switch: Switch, principal: Principal, known: User, command: Dial) -> _W
         raise BadRequest(str(error)) from error
 
     local = number in switch.plan.extensions or number in switch.plan.services
-    if not local and not LIKE_A_NUMBER.fullmatch(number) and switch.browsers.reaches(principal.tenant, number):
-        return _Way(intent, plan_for_user(number, intent))
+    if not local and not LIKE_A_NUMBER.fullmatch(number):
+        called = _user_called(switch, principal.tenant, number)
+        if called is not None:
+            return _Way(intent, plan_for_user(called, intent))
     patterns = [pattern for own in _extensions(switch, known) for pattern in switch.plan.extensions[own].patterns]
     dialler = replace(principal, patterns=(*principal.patterns, *patterns))
     decision = switch.plan.decide(number, dialler, trunk=command.trunk)
     plan = plan_for(switch, decision, intent)
     service = decision.service if isinstance(decision, ToService) else None
     return _Way(intent, replace(plan, bypass=False), service)  # not past us: nobody else speaks a browser's SRTP
+
+
+def _user_called(switch: Switch, tenant: str, name: str) -> str | None:
+    """The id of the connected user who is called by id, else by handle; None when there is none. BadRequest."""
+    if switch.browsers.reaches(tenant, name):
+        return name
+    if switch.people.get(tenant, name) is not None:  # an id is never taken for somebody else's handle
+        return None
+    found = switch.people.by_handle(tenant, name)
+    if len(found) > 1:
+        raise BadRequest(f"number: {len(found)} users have the handle {name!r}; give an id")
+    return next((user.id for user in found if switch.browsers.reaches(tenant, user.id)), None)
 
 
 def _caller_id(switch: Switch, principal: Principal, known: User, command: Dial) -> tuple[str, Rewrites | None]:

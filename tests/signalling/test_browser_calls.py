@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from signalling import Extension, Pattern, Session
+from signalling import Extension, Pattern, Session, User
 from signalling.browser_calls import BrowserLine, BrowserRinging
 from sip import ANSWERED_ELSEWHERE
-from tests.flows.browsers import Page, Pages
+from tests.flows.browsers import TENANT, Page, Pages
 from tests.flows.house import House, route, sim, trunk
 from tests.media.fake import FakeMediaEngine
 from tests.sim.fixture import Sim
@@ -314,6 +315,25 @@ def test_f2_browsers_call_each_other_by_user(scene: Scene) -> None:
     dan.result(type="leave")
     ann.await_frame("ended")
     scene.nothing_left()
+
+
+def test_f2_a_user_is_called_by_its_handle_too(scene: Scene) -> None:
+    people = scene.house.switch.people
+    people.put(User(TENANT, "u-77", 0, "zoe"))
+    ann, zoe = scene.page("ann"), scene.page("dan")
+    people.put(replace(people.see(TENANT, "dan"), handle="daniel"))
+    for known in ("dan", "daniel"):
+        session = ann.result(type="call", number=known, sdp=ann.sdp())["session"]
+        scene.sim.run_for(0.1)
+        assert zoe.told("incoming")[-1]["session"] == session
+        ann.result(type="hangup")
+        scene.sim.run_for(0.1)
+    assert ann.refusal(type="call", number="zoe", sdp=ann.sdp()) == "NO_ROUTE"  # is not connected
+    people.put(replace(people.see(TENANT, "u-77"), handle="daniel"))
+    assert ann.refusal(type="call", number="daniel", sdp=ann.sdp()) == "BAD_REQUEST"  # which of the two?
+    people.put(replace(people.see(TENANT, "u-77"), handle="dan"))
+    ann.result(type="call", number="dan", sdp=ann.sdp())
+    zoe.await_frame("incoming", 3)  # an id comes before a handle
 
 
 def test_f2_the_api_calls_with_a_browser_as_the_caller(scene: Scene) -> None:
@@ -623,6 +643,23 @@ def test_11_a_connection_has_so_many_sessions_and_calls_among_them(scene: Scene)
     assert [who.user for who in called.present()] == ["ann"]
     page.result(type="leave", session=page.answers[1]["result"]["session"])
     page.result(type="accept", call=incoming["call"], sdp=page.sdp())
+
+
+def test_11_a_call_in_one_of_so_many_sessions_can_be_accepted(scene: Scene) -> None:
+    """It adds none."""
+    (ann,) = gathering(scene, "ann")
+    page = scene.page("ben")
+    for session in [ann.session, *[None] * 15]:
+        page.result(type="join", session=session)
+        scene.sim.run_for(0.2)
+    ann.result(type="call", session=ann.session, number="1002")
+    incoming = page.await_frame("incoming")
+    assert incoming["session"] == ann.session
+    page.result(type="accept", call=incoming["call"], sdp=page.sdp())
+    scene.sim.run_for(0.1)
+    assert scene.joined == [("bridge", 2)]
+    assert page.refusal(type="join", session=ann.session) == "ALREADY_PARTICIPANT"
+    assert page.refusal(type="join") == "LIMIT_REACHED"
 
 
 def test_11_candidates_have_a_limit(scene: Scene) -> None:
