@@ -12,6 +12,7 @@ from .browser_calls import BrowserCall, BrowserInvite
 from .channel_commands import Later, Result, described, may, stay_of
 from .channel_frames import Accept, Answer, Candidate, Dial, Mute, Offer, Reject
 from .commands import CallRecord
+from .conversation import follow_hold
 from .dialing import Plan, plan_for, plan_for_user
 from .errors import BadRequest, ChannelError, LimitReached, NotAllowed, UnknownSession, WrongState
 from .gathering import Summons, arrive, check_room
@@ -172,7 +173,7 @@ def _attach(connection: ChannelConnection, stay: Stay, sdp: str) -> str:
     check_room(session)
     leg = _leg(session, switch, "guest", sdp)
     try:
-        answered = leg.media.create_answer()
+        answered = leg.media.create_answer(None, follow_hold(session, leg))
     except MediaError as error:
         leg.hang_up(488, str(error))
         raise _refused(error) from error

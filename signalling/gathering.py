@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 from sip import CallStateError, RequestReceived
 
 from .commands import Finished, Hold, LegEvent, LegsDropped
-from .conversation import Conversation, handle_alone
+from .conversation import Conversation, follow_hold, handle_alone, same_hold
 from .dialing import DialFailed, Dialling, Plan, bridged, seat
 from .errors import WrongState
-from .events import LegHeld, LegResumed
 from .info import said_by
 from .legs import DigitPressed, Joined, Leg, MediaError, MediaLeg, Mix, PassThrough
 from .session import Session
@@ -69,11 +68,10 @@ class Gathering:
         self._switch = switch
         self._mix: Mix | None = None
         self._mixed: list[MediaLeg] = []
-        self._held = False
 
     async def run(self) -> None:
         """Until too few are left; then raises Finished."""
-        self._arrange()
+        self._settle()
         while True:
             try:
                 item = await self._session.next()
@@ -96,7 +94,7 @@ class Gathering:
         except Finished as end:  # of that leg alone
             self._end(item.leg, end)
         self._pass_digit(item)
-        self._arrange()
+        self._settle()
 
     def _pass_digit(self, item: LegEvent) -> None:
         """A digit is for all others; between two the media relays telephone-events, a mix says none by itself."""
@@ -121,7 +119,7 @@ class Gathering:
         """The participant of these legs left. Raises Finished when too few are left."""
         for leg in dropped.legs:
             self._end(leg, dropped)
-        self._arrange()
+        self._settle()
 
     def _end(self, leg: Leg, end: Finished) -> None:
         session = self._session
@@ -132,6 +130,11 @@ class Gathering:
         legs = session.legs
         if len(legs) < 2 and (session.kind == "call" or not any(other.is_browser for other in legs)):
             raise Finished(end.cause, by=end.by, status=end.status, header=end.header)
+
+    def _settle(self) -> None:
+        """Let those who are here now hear each other, unless the session is on hold."""
+        self._arrange()
+        self._follow_hold()
 
     def _arrange(self) -> None:
         """Join whoever is here now."""
@@ -176,26 +179,24 @@ class Gathering:
             return
         seat(session, switch, leg)
         bridged(session)
-        self._arrange()
+        self._settle()
 
     def _hold(self, command: Hold) -> None:
-        if command.on == self._held:
-            if command.again:
-                command.done.set_result(None)
-            else:
-                command.done.set_exception(WrongState("already on hold" if command.on else "not on hold"))
-            return
-        self._held = command.on
-        direction = "sendonly" if command.on else "sendrecv"
-        for leg in self._session.legs:
+        if not same_hold(self._session, command):
+            self._session.held = command.on
+            self._follow_hold()
+            command.done.set_result(None)
+
+    def _follow_hold(self) -> None:
+        """Ask whoever does not follow the hold of the session yet, and can be asked now: the others are asked later."""
+        session = self._session
+        for leg in session.legs:
             call = leg.established
-            if call is None or not call.can_reinvite:
+            if leg.held == session.held or call is None or not call.can_reinvite:
                 continue
+            direction = follow_hold(session, leg) or "sendrecv"
             try:
                 call.reinvite(self._switch.sip.now(), leg.media.create_offer(None, direction))
             except (MediaError, CallStateError) as error:
-                self._session.note(f"a party could not be put on hold: {error}")
-                continue
-            self._session.emit(LegHeld if command.on else LegResumed, leg=leg.role, by="command")
-        self._switch.sip.pump()
-        command.done.set_result(None)
+                session.note(f"a party could not be put on hold: {error}")
+            self._switch.sip.pump()

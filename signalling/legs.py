@@ -150,6 +150,7 @@ class Leg:
         "came_alone",
         "closed",
         "extension",
+        "held",
         "id",
         "line",
         "media",
@@ -175,6 +176,8 @@ class Leg:
         "Its 2xx made an offer that waits for the other party's answer (late offer, media bypassed)."
         self.on_hold = False
         "Its phone asked for hold."
+        self.held = False
+        "Its media was stopped because the session is on hold."
         self.away = False
         "Its browser was lost, or is back and has not answered our offer yet."
         self.extension: str | None = None

@@ -124,8 +124,11 @@ class Registry:
     ) -> Session:
         """Start a call, in a session of its own or in the one given; returns at once, before anyone rings.
 
-        Raises SignallingError; WrongState when the given session has ended or has a call already.
+        Raises SignallingError; WrongState when the given session has ended or has a call already, SessionNotActive
+        while it is paused.
         """
+        if session is not None and not session.ended:
+            session.must_be_active()
         origination = originate.resolve(self.switch, request, principal)
         record = CallRecord(
             request.caller,

@@ -618,6 +618,107 @@ def test_f2_a_server_that_stops_ends_the_media_and_keeps_the_session(scene: Scen
     assert (session.ended, session.has_task) == (False, False)
 
 
+def test_f2_who_joins_a_session_on_hold_is_held_until_it_goes_on(scene: Scene) -> None:
+    ann, ben = gathering(scene, "ann", "ben")
+    ann.result(type="hold", on=True)
+    cleo = scene.page("cleo")
+    cleo.result(type="join", session=ann.session)
+    assert "a=sendonly" in cleo.result(type="offer", sdp=cleo.sdp())["sdp"]
+    scene.sim.run_for(0.5)
+    assert scene.joined == [("mix", 3)]
+    assert cleo.told("offer") == []
+    assert "a=sendonly" in cleo.result(type="offer", sdp=cleo.sdp())["sdp"]
+    assert cleo.kinds()[-1] == "leg.held"
+    ben.result(type="hold", on=False)
+    for page, offers in ((ann, 2), (ben, 2), (cleo, 1)):
+        assert "a=sendrecv" in page.await_frame("offer", offers)["sdp"]
+    assert "a=sendrecv" in cleo.result(type="offer", sdp=cleo.sdp())["sdp"]
+
+
+def test_f2_a_phone_that_is_called_into_a_session_on_hold_is_held(scene: Scene) -> None:
+    phone = scene.house.phone("1002")
+    (ann,) = gathering(scene, "ann")
+    ann.result(type="hold", on=True)
+    ann.result(type="call", session=ann.session, number="1002")
+    scene.sim.run_until(lambda: phone.calls)
+    phone.call.accept()
+    scene.sim.run_for(1)
+    assert "a=sendonly" in phone.call.remote_sdp
+    phone.call.reinvite("sendrecv")
+    scene.sim.run_for(0.5)
+    assert phone.call.status == 200
+    assert "a=sendonly" in phone.call.remote_sdp
+    ann.result(type="hold", on=False)
+    scene.sim.run_for(0.5)
+    assert "a=sendrecv" in phone.call.remote_sdp
+
+
+def test_f2_who_joins_a_call_on_hold_is_held_with_both(scene: Scene) -> None:
+    page, call = talking(scene)
+    page.result(type="hold", on=True)
+    scene.session(page).join("cleo")
+    guest = scene.page("cleo")
+    guest.result(type="join", session=page.session)
+    assert "a=sendonly" in guest.result(type="offer", sdp=guest.sdp())["sdp"]
+    scene.sim.run_for(0.5)
+    assert page.refusal(type="hold", on=True) == "WRONG_STATE"
+    assert "a=sendonly" in call.remote_sdp
+    guest.result(type="hold", on=False)
+    scene.sim.run_for(0.5)
+    assert "a=sendrecv" in call.remote_sdp
+    assert "a=sendrecv" in page.await_frame("offer", 2)["sdp"]
+    assert "a=sendrecv" in guest.await_frame("offer")["sdp"]
+
+
+def test_f2_who_answers_in_a_paused_session_is_held_until_it_goes_on(scene: Scene) -> None:
+    phone = scene.house.phone("1002")
+    ann, cleo = gathering(scene, "ann", "cleo")
+    ann.result(type="call", session=ann.session, number="1002")
+    scene.sim.run_until(lambda: phone.calls)
+    session = scene.session(ann)
+    scene.sim.run(session.pause("ann"))
+    phone.call.accept()
+    scene.sim.run_for(1)
+    assert "a=sendonly" in phone.call.remote_sdp
+    assert ann.refusal(type="call", session=ann.session, number="1002") == "SESSION_NOT_ACTIVE"
+    scene.sim.run(session.resume("ann"))
+    scene.sim.run_for(0.5)
+    assert "a=sendrecv" in phone.call.remote_sdp
+    assert "a=sendrecv" in cleo.await_frame("offer", 2)["sdp"]
+
+
+def test_f2_who_is_asked_something_else_at_the_moment_follows_a_hold_later(scene: Scene) -> None:
+    ann, ben = gathering(scene, "ann", "ben")
+    ben.answers_offers = False
+    ann.result(type="hold", on=True)
+    ben.await_frame("offer")
+    ann.result(type="hold", on=False)
+    scene.sim.run_for(1)
+    assert len(ben.told("offer")) == 1
+    ben.answers_offers = True
+    ben.result(type="answer", session=ben.session, sdp=ben.sdp())
+    assert "a=sendrecv" in ben.await_frame("offer", 2)["sdp"]
+
+
+def test_f2_hold_ends_with_the_media_of_a_session(scene: Scene) -> None:
+    (ann,) = gathering(scene, "ann")
+    ann.result(type="hold", on=True)
+    ann.result(type="hangup")
+    scene.sim.run_for(0.1)
+    assert "a=sendrecv" in ann.result(type="offer", sdp=ann.sdp())["sdp"]
+
+
+def test_10_a_reload_in_a_gathering_on_hold(scene: Scene) -> None:
+    ann, ben = gathering(scene, "ann", "ben")
+    ann.result(type="hold", on=True)
+    ben = ben.reload()
+    offer = ben.await_frame("offer")
+    assert offer["fresh"]
+    assert "a=sendonly" in offer["sdp"]
+    ann.result(type="hold", on=False)
+    assert "a=sendrecv" in ben.await_frame("offer", 2)["sdp"]
+
+
 def test_f2_nothing_changes_in_a_paused_session(scene: Scene) -> None:
     ann, ben = gathering(scene, "ann", "ben")
     session = scene.session(ann)
