@@ -15,7 +15,7 @@ from .commands import CallRecord
 from .conversation import follow_hold
 from .dialing import Plan, plan_for, plan_for_user
 from .errors import BadRequest, ChannelError, LimitReached, NotAllowed, UnknownSession, WrongState
-from .gathering import Summons, arrive, check_room
+from .gathering import Summons, arrive, check_room, check_summons, summon
 from .inbound import connect, serve
 from .legs import Leg, MediaError, Role, media_for
 from .routing import Principal, ToService
@@ -152,17 +152,12 @@ def _call_into(connection: ChannelConnection, stay: Stay, command: Dial, plan: P
     session.must_be_active()
     if not plan.stages:
         raise BadRequest("number: a service answers in a session of its own alone")
-    if session.in_call:
-        raise WrongState("a call is going on")
-    check_room(session)
+    check_summons(session, 1 if stay.line.call is not None else 2)
     if stay.line.call is None:
         if command.sdp is None:
             raise BadRequest("sdp: a call begins with an offer, where there is no media yet")
         sdp = _attach(connection, stay, command.sdp)
-    own = stay.line.call
-    assert own is not None, "attached"
-    session.calls.append(record)
-    own.listener(Summons(plan))
+    summon(session, Summons(plan), record)
     result = described(stay)
     return result if sdp is None else {**result, "sdp": sdp}
 

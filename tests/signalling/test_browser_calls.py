@@ -9,11 +9,21 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from signalling import Extension, Pattern, Session, User
+from signalling import (
+    BadRequest,
+    Extension,
+    NotRegistered,
+    OriginateRequest,
+    Pattern,
+    Session,
+    SessionNotActive,
+    User,
+    WrongState,
+)
 from signalling.browser_calls import BrowserLine, BrowserRinging
 from sip import ANSWERED_ELSEWHERE
 from tests.flows.browsers import TENANT, Page, Pages
-from tests.flows.house import House, route, sim, trunk
+from tests.flows.house import ADMIN, House, route, sim, trunk
 from tests.media.fake import FakeMediaEngine
 from tests.sim.fixture import Sim
 from tests.sim.phones import PhoneCall, SimPhone
@@ -578,6 +588,101 @@ def test_f2_who_leaves_while_a_phone_rings_ends_the_ringing_when_nobody_waits(sc
     assert phone.call.state == "ringing"
     cleo.result(type="leave")
     scene.sim.run_until(lambda: phone.call.state == "ended")
+
+
+def call_into(scene: Scene, page: Page, caller: str, callee: str) -> None:
+    """As `POST /api/sessions/{id}/calls` by an admin."""
+    request = OriginateRequest(caller, callee, True)
+    scene.sim.run(scene.house.registry.originate(request, ADMIN, scene.session(page)))
+
+
+def test_c3_the_api_calls_two_phones_into_a_gathering(scene: Scene) -> None:
+    bob, carol = scene.house.phone("1002"), scene.house.phone("1003")
+    ann, cleo = gathering(scene, "ann", "cleo")
+    call_into(scene, ann, "1002", "1003")
+    scene.sim.run_until(lambda: bob.calls)
+    with pytest.raises(WrongState):
+        call_into(scene, ann, "1002", "1003")
+    scene.sim.run_for(1)
+    assert carol.calls == []
+    bob.call.accept()
+    scene.sim.run_until(lambda: carol.calls)
+    assert scene.joined == [("mix", 3)]
+    carol.call.accept()
+    scene.sim.run_for(0.5)
+    assert scene.joined == [("mix", 4)]
+    session = scene.session(ann)
+    assert [who.user for who in session.present()] == ["ann", "cleo", "ben", "1003"]
+    assert cleo.kinds()[-3:] == ["leg.answered", "participant.joined", "call.bridged"]
+    carol.call.bye()
+    scene.sim.run_for(0.5)
+    assert scene.joined == [("mix", 3)]
+    assert session.call.hung_up_by == "callee"
+    call_into(scene, ann, "1001", "1003")
+    scene.sim.run_until(lambda: len(carol.calls) == 2)
+    bob.call.bye()  # who came by the call before ends that one alone
+    scene.sim.run_for(0.5)
+    assert session.in_call
+    for page in (ann, cleo):
+        page.result(type="leave")
+    scene.sim.run_until(lambda: carol.call.state == "ended")
+    scene.sim.run(session.end())
+    scene.nothing_left()
+
+
+def test_c3_a_caller_who_is_there_already_is_not_rung(scene: Scene) -> None:
+    phone, carol = scene.house.phone("1001"), scene.house.phone("1003")
+    (ann,) = gathering(scene, "ann")
+    call_into(scene, ann, "1001", "1003")
+    scene.sim.run_until(lambda: carol.calls)
+    assert scene.joined == [("ringback", 1)]
+    carol.call.accept()
+    scene.sim.run_for(0.5)
+    assert (phone.calls, ann.told("incoming")) == ([], [])
+    assert scene.joined == [("bridge", 2)]
+
+
+def test_c3_a_caller_who_gives_up_cancels_the_callee_and_the_others_go_on(scene: Scene) -> None:
+    bob, carol = scene.house.phone("1002"), scene.house.phone("1003")
+    ann, cleo = gathering(scene, "ann", "cleo")
+    bob.script.answer_after_s = 0.1
+    call_into(scene, ann, "1002", "1003")
+    scene.sim.run_until(lambda: carol.calls)
+    scene.sim.run_for(0.5)
+    bob.call.bye()
+    scene.sim.run_until(lambda: carol.call.state == "ended")
+    scene.sim.run_for(0.5)
+    assert scene.joined == [("bridge", 2)]
+    session = scene.session(cleo)
+    assert (session.in_call, session.call.hung_up_by, session.call.status) == (False, "caller", 200)
+    assert "CANCEL" in carol.call.received
+
+
+@pytest.mark.parametrize("busy", ["1002", "1003"])
+def test_c3_a_call_into_a_gathering_that_fails_leaves_who_is_there(scene: Scene, busy: str) -> None:
+    phones = {number: scene.house.phone(number) for number in ("1002", "1003")}
+    (ann,) = gathering(scene, "ann")
+    phones["1002"].script.answer_after_s = 0.1
+    phones[busy].script.refuse = 486
+    call_into(scene, ann, "1002", "1003")
+    scene.sim.run_until(lambda: "call.ended" in ann.kinds())
+    scene.sim.run_for(0.5)
+    assert scene.session(ann).call.status == 486
+    assert scene.joined == ([("comfort", 1)] if busy == "1002" else [("bridge", 2)])
+    assert scene.session(ann).call.hung_up_by == ("caller" if busy == "1002" else "callee")
+
+
+def test_c3_what_cannot_be_called_into_a_gathering_is_refused_at_once(scene: Scene) -> None:
+    scene.house.phone("1002")
+    (ann,) = gathering(scene, "ann")
+    with pytest.raises(BadRequest):
+        call_into(scene, ann, "1002", "600")
+    with pytest.raises(NotRegistered):
+        call_into(scene, ann, "1002", "1003")
+    scene.sim.run(scene.session(ann).pause("ann"))
+    with pytest.raises(SessionNotActive):
+        call_into(scene, ann, "1001", "1002")
+    assert scene.session(ann).calls == []
 
 
 def test_f2_a_third_party_joins_a_call_and_all_three_are_mixed(scene: Scene) -> None:
