@@ -1,5 +1,7 @@
 """Run in a process of its own: how much is heard of the first call that is transcoded, and of the first mix.
 
+`transcode` after the codecs were loaded, `cold` without; `mix`.
+
 Prints a JSON object. Nothing that codecs take may be imported here.
 """
 
@@ -9,6 +11,10 @@ import asyncio
 import audioop
 import json
 import sys
+import time
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from types import ModuleType
+from typing import Any
 
 from media import MediaConfig, MediaEngine
 
@@ -17,8 +23,28 @@ from .tones import tone
 
 FRAMES = 25
 LOUD = 1000
+HEAVY = ("av", "numpy")
+LATENCY_S = 0.3
 AFTER_S = 0.2
 "For the last ones: a mix plays 40 ms after it hears."
+
+
+class SlowDisk(PathFinder):
+    """Large modules take a while to come, as where they have not been read for long."""
+
+    @classmethod
+    def find_spec(cls, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        """As found, but slow to run."""
+        spec = PathFinder.find_spec(fullname, path, target) if fullname in HEAVY else None
+        if spec is not None and isinstance(spec.loader, SourceFileLoader):
+            execute = spec.loader.exec_module
+
+            def slowly(module: ModuleType) -> None:
+                time.sleep(LATENCY_S)
+                execute(module)
+
+            spec.loader.exec_module = slowly  # type: ignore[method-assign]
+        return spec
 
 
 async def say(party: Party, payload_type: int, payload: bytes) -> None:
@@ -67,14 +93,14 @@ async def mix(engine: MediaEngine) -> int:
 
 
 async def main(what: str) -> None:
+    sys.meta_path.insert(0, SlowDisk)
     engine = MediaEngine(MediaConfig(port_range=(21300, 21399)))
-    heavy = ("av", "numpy")
-    before = [name for name in heavy if name in sys.modules]
+    before = [name for name in HEAVY if name in sys.modules]
     if what == "transcode":
         await engine.load_codecs()
-    count = await (transcode(engine) if what == "transcode" else mix(engine))
+    count = await (mix(engine) if what == "mix" else transcode(engine))
     engine.close()
-    after = [name for name in heavy if name in sys.modules]
+    after = [name for name in HEAVY if name in sys.modules]
     print(json.dumps({"count": count, "before": before, "after": after}))
 
 

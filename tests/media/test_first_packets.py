@@ -26,6 +26,13 @@ def test_the_first_transcoded_call_is_heard_from_its_first_packet() -> None:
     assert count == FRAMES
 
 
+def test_a_call_before_the_codecs_are_loaded_loses_what_is_said_meanwhile() -> None:
+    """So the one above shows something."""
+    count, before, after = first("cold")
+    assert (before, after) == ([], ["av"])
+    assert 0 < count < FRAMES
+
+
 def test_the_first_mix_is_heard_from_its_first_packet_and_takes_no_import() -> None:
     count, before, after = first("mix")
     assert (before, after) == ([], [])
