@@ -156,13 +156,22 @@ def _bitrate(written: str, rate_hz: int) -> int:
     return max(6_000, min(ours, int(written)))
 
 
-# PyAV takes a quarter of a second to import, numpy more, and most calls need neither: modules that use them are loaded
-# in a thread when a call comes that does.
+# PyAV takes a quarter of a second to import: that is done in a thread, by `load` once the server is up, else when a
+# call comes that needs it.
 
 
 G722_MODULE: Final = f"{__package__}.g722"
 
 
+def load(codecs: Iterable[Codec]) -> None:
+    """Import, and use once, what these take: a call that needs them is heard from its first packet then."""
+    for codec in codecs:
+        if can_code(codec):
+            make_encoder(codec, NARROW_HZ)
+            make_decoder(codec, NARROW_HZ)
+
+
 def is_loaded(codecs: Iterable[Codec]) -> bool:
     """True if these can be coded without importing anything large; else G722_MODULE is to be loaded."""
-    return G722_MODULE in sys.modules or all(codec.key != G722 for codec in codecs)
+    # A module is there as soon as its import begins, and who imports it meanwhile stands still: its last name tells.
+    return hasattr(sys.modules.get(G722_MODULE), "G722Encoder") or all(codec.key != G722 for codec in codecs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from struct import Struct
 from typing import Final
@@ -26,7 +27,7 @@ class EventReader:
     all three end packets may be lost. Packets of one event share a timestamp.
     """
 
-    __slots__ = ("_clock_hz", "_digit", "_done", "_duration", "_heard_at", "_timestamp")
+    __slots__ = ("_clock_hz", "_digit", "_done", "_duration", "_heard_at", "_timestamp", "refused")
 
     FORGOTTEN_S = 0.5
 
@@ -37,14 +38,25 @@ class EventReader:
         self._duration = 0
         self._done = True
         self._heard_at = 0.0
+        self.refused = False
+        "The digit of the last packet does not count."
 
     @property
     def waiting(self) -> bool:
         """True while a digit has begun and is not done."""
         return not self._done
 
-    def receive(self, timestamp: int, payload: bytes | bytearray | memoryview, now: float) -> list[tuple[str, int]]:
-        """The digits that this packet completes, each with its duration in ms: none, one or two."""
+    def receive(
+        self,
+        timestamp: int,
+        payload: bytes | bytearray | memoryview,
+        now: float,
+        counts: Callable[[str], bool] = lambda digit: True,
+    ) -> list[tuple[str, int]]:
+        """The digits that this packet completes, each with its duration in ms: none, one or two.
+
+        `counts` is asked once for each digit, as it begins.
+        """
         if len(payload) < PAYLOAD.size:
             return []
         event, flags, duration = PAYLOAD.unpack_from(payload)
@@ -53,7 +65,8 @@ class EventReader:
             found = self._finish()
             self._timestamp = timestamp
             self._digit = DIGITS[event] if event < len(DIGITS) else ""
-            self._done = not self._digit
+            self.refused = bool(self._digit) and not counts(self._digit)
+            self._done = self.refused or not self._digit
             self._duration = 0
         self._heard_at = now
         self._duration = max(self._duration, duration)

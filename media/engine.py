@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import Any
 
 from .codecs import KNOWN, Codec, policy_of
+from .coders import load
 from .errors import NoPortsLeft
 from .leg import Attachment, MediaLeg, Mix
 from .player import Frames, comfort_frames, prompt_frames, ringback_frames, tone_frames
@@ -187,6 +188,11 @@ class MediaEngine:
     def every_tick(self, tick: Callable[[float], bool]) -> None:
         """Call this every 20 ms with the monotonic time, until it returns False."""
         self._ticker.add(tick)
+
+    async def load_codecs(self, names: Sequence[str] = ()) -> None:
+        """Import in a thread what our codecs take, and those of these names. ValueError for an unknown one."""
+        codecs = self._policy + (policy_of(names) if names else ())
+        await self.loop.run_in_executor(None, load, codecs)
 
     def load(self, module: str) -> None:
         """Import in the background what takes long and is seldom needed; once."""

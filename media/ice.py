@@ -12,10 +12,10 @@ import struct
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any, cast
 
-from aioice import Candidate, Connection, TransportPolicy
+from aioice import Candidate, Connection, TransportPolicy, stun
 from aioice.candidate import candidate_foundation, candidate_priority
 from aioice.ice import StunProtocol
 from aiortc import RTCCertificate, RTCDtlsFingerprint, RTCDtlsParameters, RTCDtlsTransport, RTCIceTransport
@@ -101,8 +101,7 @@ class Path(Connection):
         return [candidate for _, candidate in self._ways]
 
     async def _begin(self, sock: socket.socket, candidate: Candidate) -> StunProtocol:
-        protocol = _Demultiplexer(self)
-        protocol.local_candidate = candidate  # before a check comes
+        protocol = _Demultiplexer(self, candidate)
         try:
             await asyncio.get_running_loop().create_datagram_endpoint(lambda: protocol, sock=sock)
         except asyncio.CancelledError:  # uvloop would keep the socket open
@@ -152,18 +151,19 @@ class Path(Connection):
                 await self.checked.wait()
 
     def selected(self) -> tuple[Callable[[bytes, tuple[str, int]], None], tuple[str, int]]:
-        """How to send on the nominated pair. ConnectionError while there is none."""
+        """How to send on the nominated pair; to be told ConnectionError once it is closed, as while there is none."""
         pair = self._nominated.get(1)
         if pair is None:
             raise ConnectionError("no pair of candidates is nominated")
-        return pair.protocol.transport.sendto, pair.remote_addr
+        return cast(_Demultiplexer, pair.protocol).send_media, pair.remote_addr
 
 
 class _Demultiplexer(StunProtocol):
     """Tells STUN from the rest (RFC 7983), which is taken only from where the remote party has proved to be."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, candidate: Candidate) -> None:
         super().__init__(path)
+        self.local_candidate = candidate
         self._path = path
         self._abandoned = False
 
@@ -180,6 +180,24 @@ class _Demultiplexer(StunProtocol):
         transport = getattr(self, "transport", None)
         if transport is not None:
             transport.close()
+
+    def send_media(self, data: bytes, address: tuple[str, int]) -> None:
+        """Send SRTP. ConnectionError once closed: by us, by aioice when the browser answers no checks, or by the loop.
+
+        A transport of asyncio that is closed has no socket, and says so by an AttributeError.
+        """
+        if self.transport.is_closing():
+            raise ConnectionError("the path to the browser is closed")
+        self.transport.sendto(data, address)
+
+    async def send_data(self, data: bytes, addr: tuple[str, int]) -> None:
+        """Send DTLS. ConnectionError as `send_media`."""
+        self.send_media(data, addr)
+
+    def send_stun(self, message: stun.Message, addr: tuple[str, int]) -> None:
+        """Send a check or an answer to one; lost once closed."""
+        if not self.transport.is_closing():
+            super().send_stun(message, addr)
 
     def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
         """A datagram of anybody."""

@@ -69,6 +69,8 @@ class MediaLeg(Protocol):
     Silence is counted only while this is set: set it when the call is answered, for until then nobody need
     send anything.
     """
+    on_dtmf_begin: Callable[[MediaLeg, str], bool] | None
+    "Asked once for each digit as it begins; False: it does not count, so it is neither relayed nor told."
     on_dtmf: Callable[[MediaLeg, str, int], None] | None
     "Called with each digit received as a telephone-event (RFC 4733) and its duration in milliseconds."
 

@@ -7,7 +7,6 @@ each speaker has an encoder of his own, for he hears the others alone.
 from __future__ import annotations
 
 import audioop
-import sys
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
@@ -15,6 +14,7 @@ from . import comfort
 from .codecs import Codec
 from .coders import WIDE_HZ, ptime_for
 from .leg import MediaLeg
+from .mixing import mixed
 from .playout import Playout
 from .sender import AudioSender
 from .voice_leg import VoiceLeg
@@ -27,8 +27,6 @@ HANGOVER: Final = 15
 MAX_LEGS: Final = 500
 "Of one mix: what one core can encode and send is less."
 
-MIXING_MODULE: Final = f"{__package__}.mixing"
-
 GroupKey = tuple[tuple[str, int, int], str, int]
 
 
@@ -37,9 +35,6 @@ class MixHost(Protocol):
 
     def every_tick(self, tick: Callable[[float], bool]) -> None:
         """Call this every 20 ms with the monotonic time, until it returns False."""
-
-    def load(self, module: str) -> None:
-        """Import in the background what takes long."""
 
     def bridged(self, change: int) -> None:
         """Count bridges."""
@@ -139,11 +134,6 @@ class Mixer:
 
     def tick(self, now: float) -> bool:
         """Mix and send 20 ms. False when nobody is left."""
-        if MIXING_MODULE not in sys.modules:  # it takes numpy, which takes a second
-            self._host.load(MIXING_MODULE)
-            return bool(self._members)
-        from .mixing import mixed
-
         members = list(self._members.values())
         speakers = [member for member in members if member.hear()]
         frames = [member.frame for member in speakers if member.frame is not None]

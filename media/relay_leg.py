@@ -340,9 +340,13 @@ class RelayLeg(PacketState):
         begin, end = payload_offset(BUFFER, size), payload_end(BUFFER, size)
         payload = VIEWS[size][begin : max(begin, end)]
         now = _monotonic()
-        digits = reader.receive(timestamp, payload, now)
+        digits = reader.receive(timestamp, payload, now, self._counts)
         if self._receiver is not None:
             self._hear(number, seq, timestamp, b"")  # or it would count as missing
+        if reader.refused:
+            self._depart(unsent=1)  # the party's sequence numbers go on without it
+            self._tell(digits)
+            return
         if route.target >= 0 and self._joined and route.clock_hz == route.target_clock_hz:
             self._relay(size, route.target | kind & MARKER, seq, timestamp)
         elif route.target >= 0 and self._peer is not None:
@@ -352,6 +356,10 @@ class RelayLeg(PacketState):
             payload_there = at_clock(payload, route.clock_hz, route.target_clock_hz)
             self._peer.say_event(route.target | kind & MARKER, payload_there, fresh, now)
         self._tell(digits)
+
+    def _counts(self, digit: str) -> bool:
+        """Whether a digit that begins is to be relayed and told."""
+        raise NotImplementedError
 
     def _hear(self, payload_type: int, seq: int, timestamp: int, payload: bytes) -> None:
         """Audio that is to be decoded."""

@@ -14,15 +14,17 @@ from .video_sdp import Video
 class SdpLeg:
     """Everything of `MediaLeg` that is offer/answer; a subclass adds the stream itself."""
 
-    __slots__ = ("_negotiation", "id", "on_dtmf", "on_timeout")
+    __slots__ = ("_negotiation", "id", "on_dtmf", "on_dtmf_begin", "on_timeout")
 
     id: str
     on_timeout: Callable[[MediaLeg, str], None] | None
+    on_dtmf_begin: Callable[[MediaLeg, str], bool] | None
     on_dtmf: Callable[[MediaLeg, str, int], None] | None
 
     def __init__(self, leg_id: str, negotiation: Negotiation) -> None:
         self.id = leg_id
         self.on_timeout = None
+        self.on_dtmf_begin = None
         self.on_dtmf = None
         self._negotiation = negotiation
 

@@ -306,6 +306,10 @@ class VoiceLeg(RelayLeg):
             return False
         return True
 
+    def _counts(self, digit: str) -> bool:
+        """Ask `on_dtmf_begin`."""
+        return self.on_dtmf_begin is None or self.on_dtmf_begin(self, digit)
+
     def _tell(self, digits: list[tuple[str, int]]) -> None:
         """Call `on_dtmf`."""
         for digit, duration_ms in digits:

@@ -6,6 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Literal, Protocol
 
@@ -136,7 +137,12 @@ class WebRtcLeg(VoiceLeg):
         self._negotiation.host, self._negotiation.port = default.host, default.port
 
     def _prepare(self) -> None:
-        """Make another transport for the next agreement, if there is none waiting. Raises NoPortsLeft."""
+        """Make another transport for the next agreement, if there is none waiting. Raises NoPortsLeft.
+
+        MediaError once closed.
+        """
+        if self.state == "closed":
+            raise MediaError("the leg is closed")
         if self._prepared is None:
             self._prepared = SecureTransport(self._webrtc_host.take_pairs())
             self._candidates.clear()
@@ -382,7 +388,8 @@ class WebRtcLeg(VoiceLeg):
     def _send_report(self, packet: bytes) -> None:
         keys, way = self._keys, self._send_to
         if keys is not None and way is not None:
-            way[0](keys.protect_rtcp(packet), way[1])
+            with suppress(OSError):  # a lost report; the next one says the same
+                way[0](keys.protect_rtcp(packet), way[1])
 
     def check(self, now: float) -> None:
         """Reports and silence, once a second."""

@@ -554,15 +554,18 @@ async def _serve(config: Config, announce: Callable[[Server], None]) -> None:
     gc.set_threshold(*GC_THRESHOLDS)
     announce(server)
     log.info("ready", http=server.http_ports, sip=config.sip.listen)
-    building = loop.create_task(_build_models())
+    building = loop.create_task(_finish(server))
     await told_to_stop.wait()
     log.info("stopping")
     building.cancel()
     await server.stop()
 
 
-async def _build_models() -> None:
+async def _finish(server: Server) -> None:
     """What the start left undone, a little at a time."""
+    await asyncio.sleep(MODEL_PAUSE_S)
+    if server.parts is not None:
+        await server.parts.media.load_codecs([name for trunk in server.config.trunks for name in trunk.codecs])
     for _ in build_models():
         await asyncio.sleep(MODEL_PAUSE_S)
     gc.freeze()  # what was made belongs to what stays

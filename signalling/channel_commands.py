@@ -153,7 +153,7 @@ def join(connection: ChannelConnection, command: Join) -> Result:
     assert principal is not None
     session = None if command.session is None else find(connection, command.session)
     may(connection, "join", session)
-    desk.check_room(connection)
+    desk.check_room(connection, session)
     known = desk.registry.people.see(principal.tenant, user)
     name = command.name or known.display_name
     if session is None:

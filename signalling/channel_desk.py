@@ -115,8 +115,7 @@ class ChannelDesk:
 
     def seat(self, connection: ChannelConnection, session: Session, participant: Participant) -> Stay:
         """From now on the participant is here by this connection, and no longer by another. LimitReached."""
-        if session.id not in connection.stays:
-            self.check_room(connection)
+        self.check_room(connection, session)
         before = self.stay(session, participant.user)
         if before is not None:
             self._lost.pop(before, None)
@@ -131,8 +130,10 @@ class ChannelDesk:
         line.moved(connection)
         return stay
 
-    def check_room(self, connection: ChannelConnection) -> None:
-        """Whether it can take part in one more session. LimitReached."""
+    def check_room(self, connection: ChannelConnection, session: Session | None = None) -> None:
+        """Whether it can take part in a session: in one more, unless it takes part already. LimitReached."""
+        if session is not None and session.id in connection.stays:
+            return
         if len(connection.stays) >= self.limits.sessions:
             raise LimitReached(f"{self.limits.sessions} sessions are the limit of a connection")
 

@@ -221,7 +221,7 @@ class Dial(SessionCommand):
     """Call a number or a user: in a session that the client takes part in, or in a new one."""
 
     type: Literal["call"]
-    number: Annotated[Name, Field(description="A number, or the id of a user who is connected.")]
+    number: Annotated[Name, Field(description="A number, or the id or handle of a user who is connected.")]
     trunk: Annotated[Name | None, Field(description="By which to leave; left out: as the routes say.")] = None
     caller: Annotated[Name | None, Field(description="Caller id: with `trunk`, or a number of the user's own.")] = None
     name: Annotated[Name | None, Field(description="By which the callee sees the user.")] = None

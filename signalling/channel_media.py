@@ -12,9 +12,10 @@ from .browser_calls import BrowserCall, BrowserInvite
 from .channel_commands import Later, Result, described, may, stay_of
 from .channel_frames import Accept, Answer, Candidate, Dial, Mute, Offer, Reject
 from .commands import CallRecord
+from .conversation import follow_hold
 from .dialing import Plan, plan_for, plan_for_user
 from .errors import BadRequest, ChannelError, LimitReached, NotAllowed, UnknownSession, WrongState
-from .gathering import Summons, arrive, check_room
+from .gathering import Summons, arrive, check_room, check_summons, summon
 from .inbound import connect, serve
 from .legs import Leg, MediaError, Role, media_for
 from .routing import Principal, ToService
@@ -72,7 +73,7 @@ def accept(connection: ChannelConnection, command: Accept) -> Result:
     if session is None:
         raise UnknownSession("there is no such session")
     may(connection, "accept", session)
-    desk.check_room(connection)
+    desk.check_room(connection, session)
     user, seen = connection.user, session.last_seq
     before = desk.stay(session, user)
     if before is not None and before.line.call is not None:
@@ -151,17 +152,12 @@ def _call_into(connection: ChannelConnection, stay: Stay, command: Dial, plan: P
     session.must_be_active()
     if not plan.stages:
         raise BadRequest("number: a service answers in a session of its own alone")
-    if session.in_call:
-        raise WrongState("a call is going on")
-    check_room(session)
+    check_summons(session, 1 if stay.line.call is not None else 2)
     if stay.line.call is None:
         if command.sdp is None:
             raise BadRequest("sdp: a call begins with an offer, where there is no media yet")
         sdp = _attach(connection, stay, command.sdp)
-    own = stay.line.call
-    assert own is not None, "attached"
-    session.calls.append(record)
-    own.listener(Summons(plan))
+    summon(session, Summons(plan), record)
     result = described(stay)
     return result if sdp is None else {**result, "sdp": sdp}
 
@@ -172,7 +168,7 @@ def _attach(connection: ChannelConnection, stay: Stay, sdp: str) -> str:
     check_room(session)
     leg = _leg(session, switch, "guest", sdp)
     try:
-        answered = leg.media.create_answer()
+        answered = leg.media.create_answer(None, follow_hold(session, leg))
     except MediaError as error:
         leg.hang_up(488, str(error))
         raise _refused(error) from error
@@ -230,14 +226,28 @@ def _way(switch: Switch, principal: Principal, known: User, command: Dial) -> _W
         raise BadRequest(str(error)) from error
 
     local = number in switch.plan.extensions or number in switch.plan.services
-    if not local and not LIKE_A_NUMBER.fullmatch(number) and switch.browsers.reaches(principal.tenant, number):
-        return _Way(intent, plan_for_user(number, intent))
+    if not local and not LIKE_A_NUMBER.fullmatch(number):
+        called = _user_called(switch, principal.tenant, number)
+        if called is not None:
+            return _Way(intent, plan_for_user(called, intent))
     patterns = [pattern for own in _extensions(switch, known) for pattern in switch.plan.extensions[own].patterns]
     dialler = replace(principal, patterns=(*principal.patterns, *patterns))
     decision = switch.plan.decide(number, dialler, trunk=command.trunk)
     plan = plan_for(switch, decision, intent)
     service = decision.service if isinstance(decision, ToService) else None
     return _Way(intent, replace(plan, bypass=False), service)  # not past us: nobody else speaks a browser's SRTP
+
+
+def _user_called(switch: Switch, tenant: str, name: str) -> str | None:
+    """The id of the connected user who is called by id, else by handle; None when there is none. BadRequest."""
+    if switch.browsers.reaches(tenant, name):
+        return name
+    if switch.people.get(tenant, name) is not None:  # an id is never taken for somebody else's handle
+        return None
+    found = switch.people.by_handle(tenant, name)
+    if len(found) > 1:
+        raise BadRequest(f"number: {len(found)} users have the handle {name!r}; give an id")
+    return next((user.id for user in found if switch.browsers.reaches(tenant, user.id)), None)
 
 
 def _caller_id(switch: Switch, principal: Principal, known: User, command: Dial) -> tuple[str, Rewrites | None]:

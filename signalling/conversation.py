@@ -45,7 +45,6 @@ class Conversation:
         self._legs = (caller, callee)
         self._asked: dict[Leg, Leg | None] = {}
         "A leg that we sent a re-INVITE to -> the leg whose re-INVITE waits for it, or None if a command did."
-        self._held = False
 
     async def run(self) -> None:
         """Until a leg ends; then raises Finished. When a participant leaves, the other one stays, alone.
@@ -85,7 +84,7 @@ class Conversation:
             self._join()
         elif isinstance(event, LineBack):
             self._asked[leg] = None
-            bring_back(self._session, self._switch, leg, self._other(leg).media, "sendonly" if self._held else None)
+            bring_back(self._session, self._switch, leg, self._other(leg).media)
         else:
             if isinstance(event, DigitPressed):
                 self._pass_digit(leg, event)
@@ -210,23 +209,19 @@ class Conversation:
 
     def _hold(self, command: Hold) -> None:
         wrong = None
-        if command.on == self._held and command.again:
-            command.done.set_result(None)
+        if same_hold(self._session, command):
             return
-        if command.on == self._held:
-            wrong = "already on hold" if command.on else "not on hold"
-        elif any(isinstance(leg.media, PassThrough) for leg in self._legs):
+        if any(isinstance(leg.media, PassThrough) for leg in self._legs):
             wrong = "its media is bypassed"
         elif self._asked or any(leg.established is None or not leg.established.can_reinvite for leg in self._legs):
             wrong = "a change of media is under way"
         if wrong is not None:
             command.done.set_exception(WrongState(f"the session cannot change its hold: {wrong}"))
             return
-        self._held = command.on
-        direction = "sendonly" if command.on else "sendrecv"
+        self._session.held = command.on
         for leg in self._legs:
+            direction = follow_hold(self._session, leg) or "sendrecv"
             self._ask(leg, None, leg.media.create_offer(self._other(leg).media, direction))
-            self._session.emit(LegHeld if command.on else LegResumed, leg=leg.role, by="command")
         self._switch.sip.pump()
         if not command.done.done():
             command.done.set_result(None)
@@ -305,16 +300,34 @@ def note_digit(session: Session, leg: Leg, event: RequestReceived) -> None:
         session.emit(Dtmf, leg=leg.role, digit=said[0], duration_ms=said[1])
 
 
-def bring_back(
-    session: Session, switch: Switch, leg: Leg, like: MediaLeg | None = None, direction: str | None = None
-) -> None:
+def same_hold(session: Session, command: Hold) -> bool:
+    """Whether the session is on hold, or not, as a command wants it; who gave it is told then."""
+    if command.on != session.held:
+        return False
+    if command.again:
+        command.done.set_result(None)
+    else:
+        wrong = "already on hold" if command.on else "not on hold"
+        command.done.set_exception(WrongState(f"the session cannot change its hold: {wrong}"))
+    return True
+
+
+def follow_hold(session: Session, leg: Leg) -> str | None:
+    """The direction to describe to a leg, while the session is on hold; None else: the leg may have any."""
+    if leg.held != session.held:
+        leg.held = session.held
+        session.emit(LegHeld if leg.held else LegResumed, leg=leg.role, by="command")
+    return "sendonly" if leg.held else None
+
+
+def bring_back(session: Session, switch: Switch, leg: Leg, like: MediaLeg | None = None) -> None:
     """A browser is here again, perhaps as another page: offer it fresh media. Finished when there is none to be had."""
     try:
         media = media_for(switch.media, bypass=False, webrtc=True)
     except MediaError as error:
         raise Finished(str(error), by="server", status=error.status) from error
     try:
-        leg.renew(media, media.create_offer(like or leg.media, direction))  # alone: what it had before
+        leg.renew(media, media.create_offer(like or leg.media, follow_hold(session, leg)))  # alone: what it had before
     except (MediaError, CallStateError) as error:
         media.close()
         session.note(f"the browser could not be brought back: {error}")
@@ -346,6 +359,8 @@ async def stay_alone(session: Session, switch: Switch, dropped: LegsDropped) -> 
 
 def _hold_alone(session: Session, switch: Switch, command: Hold) -> None:
     """Stop or start the media of whatever legs have been answered."""
+    if same_hold(session, command):
+        return
     legs = [leg for leg in session.legs if leg.established is not None]
     if not legs or session.call.answered is None or any(isinstance(leg.media, PassThrough) for leg in legs):
         command.done.set_exception(WrongState("the session is not answered yet"))
@@ -353,11 +368,11 @@ def _hold_alone(session: Session, switch: Switch, command: Hold) -> None:
     if any(leg.established is None or not leg.established.can_reinvite for leg in legs):
         command.done.set_exception(WrongState("a change of media is under way"))
         return
+    session.held = command.on
     for leg in legs:
         assert leg.established is not None, "chosen for it"
-        direction = "sendonly" if command.on else "sendrecv"
+        direction = follow_hold(session, leg) or "sendrecv"
         leg.established.reinvite(switch.sip.now(), leg.media.create_offer(None, direction))
-        session.emit(LegHeld if command.on else LegResumed, leg=leg.role, by="command")
     command.done.set_result(None)
     switch.sip.pump()
 
@@ -372,10 +387,10 @@ def handle_alone(session: Session, switch: Switch, item: LegEvent | Hold) -> Non
     if isinstance(event, ReinviteReceived):
         try:
             if event.sdp is None:
-                event.call.accept_reinvite(now, leg.media.create_offer())
+                event.call.accept_reinvite(now, leg.media.create_offer(None, follow_hold(session, leg)))
             else:
                 leg.media.receive_offer(event.sdp)
-                event.call.accept_reinvite(now, leg.media.create_answer())
+                event.call.accept_reinvite(now, leg.media.create_answer(None, follow_hold(session, leg)))
         except MediaError as error:
             leg.media.rollback()
             event.call.reject_reinvite(now, error.status)

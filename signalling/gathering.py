@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING
 
 from sip import CallStateError, RequestReceived
 
-from .commands import Finished, Hold, LegEvent, LegsDropped
-from .conversation import Conversation, handle_alone
+from .commands import CallRecord, Finished, Hold, LegEvent, LegsDropped
+from .conversation import Conversation, follow_hold, handle_alone, same_hold
 from .dialing import DialFailed, Dialling, Plan, bridged, seat
 from .errors import WrongState
-from .events import LegHeld, LegResumed
 from .info import said_by
-from .legs import DigitPressed, Joined, Leg, MediaError, MediaLeg, Mix, PassThrough
+from .legs import DigitPressed, Joined, Leg, MediaError, MediaLeg, Mix, PassThrough, Role
 from .session import Session
 
 if TYPE_CHECKING:
@@ -28,9 +27,13 @@ MAX_LEGS = 64  # of one session; beyond that who takes part listens to nobody in
 
 @dataclass(frozen=True, slots=True)
 class Summons:
-    """A participant wants a number called into the session; its record is the session's open call."""
+    """Somebody is to be called into the session; the record is the session's open call."""
 
     plan: Plan
+    caller: Plan | None = None
+    "Who is rung before, and joins, too; None when the caller is here already."
+    late_offer: bool = False
+    "The caller's INVITE carries no SDP."
 
 
 async def converse(session: Session, switch: Switch, caller: Leg, callee: Leg) -> None:
@@ -53,9 +56,23 @@ def arrive(session: Session, switch: Switch, leg: Leg) -> None:
         session.start(lambda session: gather(session, switch))
 
 
-def check_room(session: Session) -> None:
-    """Whether one more leg can join. WrongState."""
-    if len(session.legs) >= MAX_LEGS:
+def check_summons(session: Session, more: int) -> None:
+    """Whether a call can be made into a session, which takes so many legs. WrongState."""
+    if session.in_call:
+        raise WrongState("a call is going on")
+    check_room(session, more)
+
+
+def summon(session: Session, summons: Summons, record: CallRecord) -> None:
+    """Make a call into a session where media flows. WrongState as `check_summons`."""
+    check_summons(session, 1 if summons.caller is None else 2)
+    session.calls.append(record)
+    session.legs[0].hear(summons)
+
+
+def check_room(session: Session, more: int = 1) -> None:
+    """Whether so many legs can join. WrongState."""
+    if len(session.legs) + more > MAX_LEGS:
         raise WrongState(f"{MAX_LEGS} parties are the limit of a session")
     if any(isinstance(leg.media, PassThrough) for leg in session.legs):
         raise WrongState("the media of the call is bypassed")
@@ -69,16 +86,19 @@ class Gathering:
         self._switch = switch
         self._mix: Mix | None = None
         self._mixed: list[MediaLeg] = []
-        self._held = False
+        self._ringing = False
+        called = session.kind == "room" and session.in_call
+        self._of_call = [leg for leg in session.legs if leg.role != "guest"] if called else []
+        "With one of these the open call ends; in a session that a call made, the call ends with the session."
 
     async def run(self) -> None:
         """Until too few are left; then raises Finished."""
-        self._arrange()
+        self._settle()
         while True:
             try:
                 item = await self._session.next()
                 if isinstance(item, LegEvent) and isinstance(item.event, Summons):
-                    await self._summon(item.event.plan)
+                    await self._summon(item.event)
                 elif item is not None:
                     self.handle(item)
             except LegsDropped as dropped:
@@ -87,7 +107,7 @@ class Gathering:
     # While a phone is rung, too (dialing.Others).
 
     def handle(self, item: LegEvent | Hold) -> None:
-        """What a leg reports, or a command. Raises Finished when too few are left."""
+        """What a leg reports, or a command. Raises Finished when too few are left, DialFailed as `_settle`."""
         if isinstance(item, Hold):
             self._hold(item)
             return
@@ -96,7 +116,7 @@ class Gathering:
         except Finished as end:  # of that leg alone
             self._end(item.leg, end)
         self._pass_digit(item)
-        self._arrange()
+        self._settle()
 
     def _pass_digit(self, item: LegEvent) -> None:
         """A digit is for all others; between two the media relays telephone-events, a mix says none by itself."""
@@ -118,20 +138,34 @@ class Gathering:
                 self._session.note(f"a digit was lost: {error}")
 
     def drop(self, dropped: LegsDropped) -> None:
-        """The participant of these legs left. Raises Finished when too few are left."""
+        """The participant of these legs left. Raises as `handle`."""
         for leg in dropped.legs:
             self._end(leg, dropped)
-        self._arrange()
+        self._settle()
 
     def _end(self, leg: Leg, end: Finished) -> None:
         session = self._session
-        called = leg.role != "guest" and session.kind == "room"
         session.depart(leg, end.status, end.cause, end.header)
-        if called:
+        if leg in self._of_call:
+            self._of_call = []
             session.close_call(end)
-        legs = session.legs
+        self._go_on(end)
+
+    def _go_on(self, end: Finished) -> None:
+        """Raise Finished when too few are left."""
+        session, legs = self._session, self._session.legs
         if len(legs) < 2 and (session.kind == "call" or not any(other.is_browser for other in legs)):
             raise Finished(end.cause, by=end.by, status=end.status, header=end.header)
+
+    def _settle(self) -> None:
+        """Let those who are here now hear each other, unless the session is on hold.
+
+        Raises DialFailed when a callee is rung whose caller is gone.
+        """
+        self._arrange()
+        self._follow_hold()
+        if self._ringing and not self._session.in_call:
+            raise DialFailed(487, "the caller gave up", retryable=False)
 
     def _arrange(self) -> None:
         """Join whoever is here now."""
@@ -161,41 +195,55 @@ class Gathering:
             self._mix.add(leg)
         self._mixed = media
 
-    async def _summon(self, plan: Plan) -> None:
-        """Ring a party, and take it in when it answers."""
+    async def _summon(self, summons: Summons) -> None:
+        """Ring whoever is called, and take in who answers."""
+        session = self._session
+        role: Role = "callee" if summons.caller is None else "caller"
+        self._of_call, self._ringing = [], True
+        try:
+            if summons.caller is not None:
+                await self._ring(summons.caller, role, late_offer=summons.late_offer)
+                role = "callee"
+            await self._ring(summons.plan, role)
+        except DialFailed as failed:
+            self._ringing = False
+            end = Finished(failed.reason, by=role, status=failed.status_to_tell)
+            if session.in_call:  # else the caller gave up, and the call ended by that
+                session.call.status = failed.status
+                session.close_call(end)
+            self._go_on(end)
+            if len(session.legs) == 1:
+                self._switch.media.comfort(session.legs[0].media)
+            self._settle()
+        else:
+            self._ringing = False
+            bridged(session)
+
+    async def _ring(self, plan: Plan, role: Role, *, late_offer: bool = False) -> None:
         session, switch = self._session, self._switch
         if len(session.legs) == 1:
             switch.media.ringback(session.legs[0].media)
-        try:
-            leg = await Dialling(session, switch, plan, None, role="callee", others=self).run()
-        except DialFailed as failed:
-            session.call.status = failed.status
-            session.close_call(Finished(failed.reason, by="callee", status=failed.status_to_tell))
-            if len(session.legs) == 1:
-                switch.media.comfort(session.legs[0].media)
-            return
+        leg = await Dialling(session, switch, plan, None, role=role, others=self).run(late_offer=late_offer)
         seat(session, switch, leg)
-        bridged(session)
-        self._arrange()
+        self._of_call.append(leg)
+        self._settle()
 
     def _hold(self, command: Hold) -> None:
-        if command.on == self._held:
-            if command.again:
-                command.done.set_result(None)
-            else:
-                command.done.set_exception(WrongState("already on hold" if command.on else "not on hold"))
-            return
-        self._held = command.on
-        direction = "sendonly" if command.on else "sendrecv"
-        for leg in self._session.legs:
+        if not same_hold(self._session, command):
+            self._session.held = command.on
+            self._follow_hold()
+            command.done.set_result(None)
+
+    def _follow_hold(self) -> None:
+        """Ask whoever does not follow the hold of the session yet, and can be asked now: the others are asked later."""
+        session = self._session
+        for leg in session.legs:
             call = leg.established
-            if call is None or not call.can_reinvite:
+            if leg.held == session.held or call is None or not call.can_reinvite:
                 continue
+            direction = follow_hold(session, leg) or "sendrecv"
             try:
                 call.reinvite(self._switch.sip.now(), leg.media.create_offer(None, direction))
             except (MediaError, CallStateError) as error:
-                self._session.note(f"a party could not be put on hold: {error}")
-                continue
-            self._session.emit(LegHeld if command.on else LegResumed, leg=leg.role, by="command")
-        self._switch.sip.pump()
-        command.done.set_result(None)
+                session.note(f"a party could not be put on hold: {error}")
+            self._switch.sip.pump()

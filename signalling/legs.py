@@ -21,7 +21,8 @@ from sip import (
 )
 
 from .browser_calls import BrowserCall, BrowserInvite, BrowserRinging
-from .info import DEFAULT_MS, RELAY_TYPE, InfoQueue, body_of
+from .digits import Doubles
+from .info import DEFAULT_MS, RELAY_TYPE, InfoQueue, body_of, said_by
 from .participants import Participant
 from .ports import SipPort
 
@@ -77,11 +78,12 @@ _pass_through_ids = itertools.count(1)
 class PassThrough:
     """A MediaLeg without media (`media = "bypass"`): SDP crosses from leg to leg as it came."""
 
-    __slots__ = ("id", "local_sdp", "on_dtmf", "on_timeout", "remote_sdp")
+    __slots__ = ("id", "local_sdp", "on_dtmf", "on_dtmf_begin", "on_timeout", "remote_sdp")
 
     def __init__(self) -> None:
         self.id = f"bypass-{next(_pass_through_ids)}"
         self.on_timeout: Callable[[MediaLeg, str], None] | None = None
+        self.on_dtmf_begin: Callable[[MediaLeg, str], bool] | None = None
         self.on_dtmf: Callable[[MediaLeg, str, int], None] | None = None
         self.local_sdp: str | None = None
         self.remote_sdp: str | None = None
@@ -141,6 +143,7 @@ class Leg:
     """
 
     __slots__ = (
+        "_doubles",
         "_infos",
         "_post",
         "_sip",
@@ -150,6 +153,7 @@ class Leg:
         "came_alone",
         "closed",
         "extension",
+        "held",
         "id",
         "line",
         "media",
@@ -175,6 +179,8 @@ class Leg:
         "Its 2xx made an offer that waits for the other party's answer (late offer, media bypassed)."
         self.on_hold = False
         "Its phone asked for hold."
+        self.held = False
+        "Its media was stopped because the session is on hold."
         self.away = False
         "Its browser was lost, or is back and has not answered our offer yet."
         self.extension: str | None = None
@@ -188,30 +194,48 @@ class Leg:
         self.user: str | None = None
         "Id of the user, where it is known by more than the number."
         self.on_close: Callable[[Leg], None] | None = None
+        self._doubles = Doubles()
         self._infos = InfoQueue()
         self._sip = sip
         self._post = post
-        media.on_dtmf = self._on_digit
+        self._listen(media)
 
     def choose(self, media: MediaLeg) -> None:
         """Who answered can do this one; the other choice is dropped."""
         for choice in (self.media, self.media_for_browsers):
             if choice is not None and choice is not media:
-                choice.on_dtmf = None
+                _deafen(choice)
                 choice.close()
         self.media = media
         self.media_for_browsers = None
-        media.on_dtmf = self._on_digit
+        self._listen(media)
 
     def hear(self, event: object) -> None:
         """The listener of this leg's calls."""
-        if not self.closed:
-            self._post(self, event)
+        if self.closed:
+            return
+        if isinstance(event, RequestReceived) and self._is_double(event):
+            event.respond(self._sip.now(), 200)
+            self._sip.pump()
+            return
+        self._post(self, event)
+
+    def _is_double(self, event: RequestReceived) -> bool:
+        """Whether an INFO says a digit that a telephone-event has said."""
+        digit = said_by(event.request)
+        return digit is not None and not self._doubles.info_comes(digit, self._sip.now())
 
     def _on_silence(self, media: MediaLeg, reason: str) -> None:
         self.hear(MediaTimedOut(reason))
 
+    def _listen(self, media: MediaLeg) -> None:
+        media.on_dtmf_begin, media.on_dtmf = self._on_digit_begin, self._on_digit
+
+    def _on_digit_begin(self, media: MediaLeg, digit: str) -> bool:
+        return self._doubles.event_begins(digit, self._sip.now())
+
     def _on_digit(self, media: MediaLeg, digit: str, duration_ms: int) -> None:
+        self._doubles.event_ends(digit, self._sip.now())
         self.hear(DigitPressed(digit, duration_ms))
 
     @property
@@ -370,11 +394,15 @@ class Leg:
         self.attempts = []
         self.media.on_timeout = None
         self.choose(self.media)
-        self.media.on_dtmf = None
+        _deafen(self.media)
         self.media.close()
         if self.on_close is not None:
             self.on_close(self)
             self.on_close = None
+
+
+def _deafen(media: MediaLeg) -> None:
+    media.on_dtmf_begin = media.on_dtmf = None
 
 
 def media_for(

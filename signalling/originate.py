@@ -21,7 +21,7 @@ from .dialing import (
     seat,
 )
 from .errors import BadRequest, LimitReached, NotAllowed, NotRegistered, TrunkUnavailable
-from .gathering import converse
+from .gathering import Summons, converse
 from .inbound import attend
 from .legs import PLAYER_CODECS, MediaError, media_for
 from .routing import Principal, ToExtension, ToService
@@ -173,6 +173,17 @@ def _number(text: str) -> str:
         except ParseError as error:
             raise BadRequest(f"{text!r} is not a URI: {error}") from error
     return text
+
+
+def summons_for(session: Session, switch: Switch, origination: Origination) -> Summons:
+    """The same call into a session where media flows: both parties join the others. BadRequest for a service."""
+    if isinstance(origination.callee_plan, ToService):
+        raise BadRequest("callee: a service answers in a session of its own alone")
+    request, caller = origination.request, origination.caller_plan
+    number = request.target_extension_number or _number(request.caller)
+    user = switch.people.party(session.tenant, number)
+    here = any(leg.participant is not None and leg.participant.user == user for leg in session.legs)
+    return Summons(origination.callee_plan, None if here else caller, late_offer=not request.send_sdp)
 
 
 async def run(session: Session, switch: Switch, origination: Origination) -> None:

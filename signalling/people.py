@@ -43,6 +43,8 @@ class People:
         self._clock = clock
         self._users: dict[tuple[str, str], User] = {}
         self._known_by: dict[Key, User] = {}
+        self._handles: dict[tuple[str, str], list[str]] = {}
+        "Tenant and handle -> ids of those who have it, where it is not the id itself."
 
     def __len__(self) -> int:
         return len(self._users)
@@ -62,6 +64,13 @@ class People:
     def by_email(self, tenant: str, email: str) -> User | None:
         """The user of that address, whatever the case of its letters."""
         return self._known_by.get(("email", tenant, email.casefold()))
+
+    def by_handle(self, tenant: str, handle: str) -> list[User]:
+        """The users of that handle, which need not be one."""
+        ids = self._handles.get((tenant, handle), [])
+        found = [self._users[tenant, user_id] for user_id in ids]
+        user = self._users.get((tenant, handle))
+        return [user, *found] if user is not None and user.handle == handle else found
 
     def by_phone(self, tenant: str, phone: str) -> User | None:
         """The user of that number, written in the same way (E.164)."""
@@ -140,11 +149,18 @@ class People:
             self._unindex(before)
         self._users[user.tenant, user.id] = user
         self._known_by.update(dict.fromkeys(keys, user))
+        if user.handle != user.id:
+            self._handles.setdefault((user.tenant, user.handle), []).append(user.id)
 
     def _unindex(self, user: User) -> None:
         del self._users[user.tenant, user.id]
         for key in _keys(user):
             del self._known_by[key]
+        if user.handle != user.id:
+            ids = self._handles[user.tenant, user.handle]
+            ids.remove(user.id)
+            if not ids:
+                del self._handles[user.tenant, user.handle]
 
 
 Key = tuple[str, str] | tuple[str, str, str | int]

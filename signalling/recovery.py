@@ -47,9 +47,9 @@ def recall(
 def interrupt(session: Session, at: float) -> None:
     """End a session that was cut off; it was last known to go on at `at`, seconds since the epoch."""
     end = Finished(INTERRUPTED, by="server", status=503)
-    if session.calls and session.call.ended is None:
+    if session.in_call:
         call = session.call
-        session._call_ended(end, call.began + at - call.started_at.timestamp())
+        session.close_call(end, call.began + at - call.started_at.timestamp())
     session._end(end, at)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from . import originate
+from . import gathering, originate
 from .commands import CallRecord
 from .errors import LimitReached, WrongState
 from .events import EventBus
@@ -124,8 +124,13 @@ class Registry:
     ) -> Session:
         """Start a call, in a session of its own or in the one given; returns at once, before anyone rings.
 
-        Raises SignallingError; WrongState when the given session has ended or has a call already.
+        Where others have media in the session already, both parties join them; a caller who is one of them is not rung.
+
+        Raises SignallingError; WrongState when the given session has ended or has a call already, SessionNotActive
+        while it is paused.
         """
+        if session is not None and not session.ended:
+            session.must_be_active()
         origination = originate.resolve(self.switch, request, principal)
         record = CallRecord(
             request.caller,
@@ -139,7 +144,11 @@ class Registry:
         async def flow(session: Session) -> None:
             await originate.run(session, self.switch, origination)
 
-        if session is not None:
+        if session is not None and session.has_task and not session.ended:
+            gathering.summon(session, originate.summons_for(session, self.switch, origination), record)
+            for note in origination.notes:
+                session.note(note)
+        elif session is not None:
             session.add_call(record, flow)
         else:
             session = self.new_session(record, owner=principal.owner, host=principal.user, made_by="pbx")

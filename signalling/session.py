@@ -85,6 +85,7 @@ class Session:
         "ended_at",
         "ended_by",
         "group_id",
+        "held",
         "host",
         "id",
         "invitation_id",
@@ -174,6 +175,8 @@ class Session:
         self._inbox = Inbox()
         self._task: asyncio.Task[None] | None = None
         self._ending = False
+        self.held = False
+        "A command or a pause has stopped the media: who joins is held, too."
 
     @property
     def call(self) -> CallRecord:
@@ -313,8 +316,7 @@ class Session:
             for leg in self.legs:
                 if leg.participant is participant:
                     leg.media.mute(on)
-            kind = ParticipantMuted if on else ParticipantUnmuted
-            self.emit(kind, participant=participant.index, user=user)
+            self.emit(ParticipantMuted if on else ParticipantUnmuted, participant=participant.index, user=user)
 
     def _left(self, participant: Participant, at: float) -> None:
         participant.left_at = at
@@ -446,7 +448,7 @@ class Session:
         self.emit(SessionUnpaused, resumed_by=by)
 
     async def _hold_for_pause(self, on: bool) -> None:
-        if self.has_task and any(leg.established is not None for leg in self.legs):
+        if self.has_task:
             await self._post_hold(on, again=True)
 
     async def _post_hold(self, on: bool, *, again: bool = False) -> None:
@@ -479,10 +481,27 @@ class Session:
         self.calls.append(record)
         self.start(flow)
 
-    def close_call(self, end: Finished) -> None:
-        """The call is over, and the flow goes on. Nothing when there is none."""
-        if self.in_call:
-            self._call_ended(end, self.now())
+    def close_call(self, end: Finished, at: float | None = None) -> None:
+        """The call is over, now or `at` of its clock, and the flow goes on. Nothing when there is none."""
+        if not self.in_call:
+            return
+        call = self.call
+        call.ended = self.now() if at is None else at
+        call.status = call.status or end.status
+        call.reason = end.cause
+        call.hung_up_by = end.by
+        self.emit(
+            CallEnded,
+            call=len(self.calls) - 1,
+            caller=call.caller,
+            callee=call.callee,
+            trunk=call.trunk,
+            talking_ms=call.talking_ms,
+            status=call.status,
+            reason=end.cause,
+            hung_up_by=end.by,
+            user_data=call.user_data,
+        )
 
     def depart(self, leg: Leg, status: int, cause: str, header: str | None = None) -> None:
         """One leg is over, and with it the stay of who came by it alone."""
@@ -520,7 +539,7 @@ class Session:
         for leg in self.legs:
             leg.keep_stats()
             leg.hang_up(end.status, end.cause, header=end.header)
-        self.legs = []
+        self.legs, self.held = [], False
         for item in self._inbox.clear():
             if isinstance(item, Hold) and not item.done.done():
                 item.done.set_exception(WrongState("the call has ended"))
@@ -532,25 +551,6 @@ class Session:
         for participant in seated:
             if participant is not None and participant.left_at is None:
                 self._left(participant, at)
-
-    def _call_ended(self, end: Finished, now: float) -> None:
-        call = self.call
-        call.ended = now
-        call.status = call.status or end.status
-        call.reason = end.cause
-        call.hung_up_by = end.by
-        self.emit(
-            CallEnded,
-            call=len(self.calls) - 1,
-            caller=call.caller,
-            callee=call.callee,
-            trunk=call.trunk,
-            talking_ms=call.talking_ms,
-            status=call.status,
-            reason=end.cause,
-            hung_up_by=end.by,
-            user_data=call.user_data,
-        )
 
     def _end(self, end: Finished, at: float) -> None:
         self.ended = True

@@ -284,7 +284,8 @@ class PbxApi:
     )
     async def call_into_session(self, call: Call, body: CreateSession) -> SessionId:
         """As "Create call session", in a session that has no call now: both parties take part in it once they answer,
-        and it goes on when they hang up. Ours; 409 while a call goes on."""
+        and it goes on when they hang up. Who has media there already hears them, and is not rung as the caller.
+        Ours; 409 while a call goes on, 400 while it is paused."""
         session = self._session(call)
         await self._live.originate(OriginateRequest(**body.model_dump(mode="json")), call.principal, session)
         return SessionId(id=session.id)

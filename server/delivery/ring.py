@@ -13,13 +13,14 @@ from signalling import (
     Principal,
     Registry,
     Session,
+    SessionNotActive,
     SignallingError,
     TrunkUnavailable,
 )
 
 from .outbox import JsonObject, Refused, RetryLater
 
-NOBODY_RANG = (LimitReached, NotRegistered, TrunkUnavailable)
+NOBODY_RANG = (LimitReached, NotRegistered, SessionNotActive, TrunkUnavailable)
 "Refusals before anything was sent, which may be over a little later."
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from signalling import Dtmf, Session
 from tests.flows.house import House, sim
+from tests.media.fake import FakeMediaLeg
 from tests.signalling.test_browser_calls import Scene, gathering
 from tests.sim.fixture import Sim
 from tests.sim.phones import PhoneCall
@@ -86,6 +87,49 @@ def test_8_the_next_info_waits_for_the_answer(sim: Sim) -> None:
         house.media.live[0].press(digit)
     sim.run_for(3)
     assert [body[7] for _, body in far.infos] == list("123")
+
+
+def both_ways(phone: PhoneCall, media: FakeMediaLeg, digit: str, order: str) -> None:
+    """Say a digit by telephone-event and by INFO, which comes before, during or after the event."""
+    sim, body = phone.phone.network.clock, f"Signal={digit}\r\nDuration=160\r\n"
+    if order == "before":
+        phone.send("INFO", body, RELAY)
+        sim.run_for(0.1)
+    counts = media.begin(digit)
+    if order == "during":
+        phone.send("INFO", body, RELAY)
+    sim.run_for(0.16)
+    media.end(digit, 160, counts=counts)
+    if order == "after":
+        phone.send("INFO", body, RELAY)
+    sim.run_for(0.1)
+
+
+@pytest.mark.parametrize("order", ["before", "during", "after"])
+@pytest.mark.parametrize("callee", ["0 8 101", NO_EVENTS])
+def test_8_a_phone_that_says_digits_in_both_ways_is_heard_once(sim: Sim, callee: str, order: str) -> None:
+    house = House(sim)
+    near, far = talk(sim, house, callee=callee)
+    mine, theirs = house.media.live
+    for digit in "155":
+        both_ways(near, mine, digit, order)
+    sim.run_for(1)
+    assert [each[1] for each in told(house.session)] == list("155")
+    assert near.received.count("200 INFO") == 3
+    by_info = [body[7] for _, body in far.infos]
+    said = theirs.digits + mine.relayed + "".join(by_info)  # each digit in one way
+    assert said == "155"
+    assert bool(by_info) == (callee == NO_EVENTS)
+
+
+@pytest.mark.parametrize("order", ["before", "during", "after"])
+def test_8_among_three_a_digit_said_in_both_ways_is_one(sim: Sim, order: str) -> None:
+    scene = Scene(sim)
+    call = gathered(scene, "0 8 101", "ann", "cleo")
+    ann, cleo, phone = scene.house.media.live
+    for digit in "44":
+        both_ways(call, phone, digit, order)
+    assert (ann.digits, cleo.digits) == ("44", "44")
 
 
 def test_8_hook_flash_is_no_digit_and_crosses_as_it_is(sim: Sim) -> None:

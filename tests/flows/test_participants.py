@@ -228,6 +228,34 @@ def test_c8_pause_holds_a_leg_that_is_alone(sim: Sim) -> None:
     assert "a=sendrecv" in bob.call.remote_sdp
 
 
+def test_c8_who_stays_alone_on_hold_comes_back_from_it(sim: Sim) -> None:
+    house, alice, bob = talking(sim)
+    session = house.session
+    sim.run(session.hold())
+    sim.run_for(1)
+    session.leave("1001")
+    sim.run_until(lambda: alice.call.state == "ended")
+    with pytest.raises(WrongState):
+        sim.run(session.hold())
+    sim.run(session.unhold())
+    sim.run_for(1)
+    assert "a=sendrecv" in bob.call.remote_sdp
+
+
+def test_c8_nobody_is_called_into_a_paused_session(sim: Sim) -> None:
+    house, alice, _ = phones(sim)
+    session = room(house, host="1001")
+    sim.run(session.pause("1001"))
+    with pytest.raises(SessionNotActive):
+        sim.run(house.registry.originate(CALL, ADMIN, session))
+    sim.run(session.resume("1001"))
+    sim.run(house.registry.originate(CALL, ADMIN, session))
+    with pytest.raises(WrongState):  # while the caller rings there is nothing to be held yet
+        sim.run(session.pause("1001"))
+    sim.run_until(lambda: alice.calls)
+    assert status(session) == "ACTIVE"
+
+
 def test_c16_pause_and_resume_only_where_they_make_sense(sim: Sim) -> None:
     house, _, bob = phones(sim)
     session = house.originate()

@@ -15,7 +15,18 @@ DEFAULT_CODECS = ("PCMU", "PCMA", "G722", "opus")
 class FakeMediaLeg(SdpLeg):
     """A leg that negotiates and nothing else."""
 
-    __slots__ = ("attached", "candidates", "closed", "digits", "ipv6", "muted", "peer_host", "port", "stats")
+    __slots__ = (
+        "attached",
+        "candidates",
+        "closed",
+        "digits",
+        "ipv6",
+        "muted",
+        "peer_host",
+        "port",
+        "relayed",
+        "stats",
+    )
 
     def __init__(self, leg_id: str, negotiation: Negotiation, host: str, port: int, peer_host: str | None) -> None:
         super().__init__(leg_id, negotiation)
@@ -30,6 +41,8 @@ class FakeMediaLeg(SdpLeg):
         "All that came after the description."
         self.digits = ""
         "All that `send_dtmf` was asked to send."
+        self.relayed = ""
+        "What the remote party said and the party that it is bridged with was sent, packet by packet."
         self.stats = LegStats((host, port), None)
 
     def send_dtmf(self, digits: str, duration_ms: int = 160) -> None:
@@ -56,7 +69,20 @@ class FakeMediaLeg(SdpLeg):
 
     def press(self, digit: str, duration_ms: int = 100) -> None:
         """The remote party sent a digit."""
-        if self.on_dtmf is not None:
+        self.end(digit, duration_ms, counts=self.begin(digit))
+
+    def begin(self, digit: str) -> bool:
+        """The remote party begins with a digit; whether it counts."""
+        counts = self.on_dtmf_begin is None or self.on_dtmf_begin(self, digit)
+        joined = self.attached
+        if counts and joined is not None and joined.kind == "bridge":
+            other = next(leg for leg in joined.legs if leg is not self)
+            self.relayed += digit if other.events else ""
+        return counts
+
+    def end(self, digit: str, duration_ms: int = 100, *, counts: bool = True) -> None:
+        """It is done with that digit."""
+        if counts and self.on_dtmf is not None:
             self.on_dtmf(self, digit, duration_ms)
 
     def fall_silent(self, reason: str = "no RTP for 60 s") -> None:

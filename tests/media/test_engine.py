@@ -16,7 +16,7 @@ from itertools import pairwise
 import pytest
 import uvloop
 
-from media import MediaConfig, MediaEngine, MediaError, NoPortsLeft
+from media import MediaConfig, MediaEngine, MediaError, MediaLeg, NoPortsLeft
 from media.engine import Bridge, Player
 from media.rtcp import Report, ReportBlock, SenderInfo, compound, ntp_of, parse
 from media.voice_leg import VoiceLeg
@@ -321,6 +321,38 @@ async def test_digits_are_relayed_and_told_once(engine: MediaEngine, party: Make
         await b.receive()
     assert told == [("5", 100)]
     assert leg_a.stats.packets_lost == 0
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+async def test_a_digit_that_does_not_count_is_neither_relayed_nor_told(
+    engine: MediaEngine, party: Make, at_once: bool
+) -> None:
+    a, b = party(0xA), party(0xB)
+    leg_a, _ = join(engine, a, b)
+    told: list[str] = []
+    asked: list[str] = []
+
+    def begins(leg: MediaLeg, digit: str) -> bool:
+        asked.append(digit)
+        return digit != "5"
+
+    leg_a.on_dtmf_begin = begins
+    leg_a.on_dtmf = lambda leg, digit, duration_ms: told.append(digit)
+    a.send()
+    last = await b.receive()
+    for event in (5, 6):
+        a.timestamp += 4000
+        for step in range(1, 4):
+            a.seq += 1
+            end = 0x80 if at_once or step == 3 else 0
+            a.send_raw(a.packet(101, struct.pack(">BBH", event, end | 10, 160 * step), marker=step == 1))
+    got = [await b.receive() for _ in range(3)]
+    assert [packet.payload[0] for packet in got] == [6, 6, 6]
+    assert (asked, told) == (["5", "6"], ["6"])
+    a.send()
+    got.append(await b.receive())
+    assert got[-1].payload_type == 0
+    assert [packet.seq - last.seq for packet in got] == [1, 2, 3, 4]
 
 
 async def test_digits_of_our_own_interrupt_the_relay(engine: MediaEngine, party: Make) -> None:

@@ -220,7 +220,7 @@ async def test_4_a_silent_browser_is_noticed(
     call.leg.on_timeout = lambda _leg, reason: reasons.append(reason)
     assert call.browser._secure is not None
     send, _ = call.browser._secure.path.selected()
-    send.__self__.abort()  # type: ignore[attr-defined]  # no goodbye: its battery is empty
+    send.__self__.transport.abort()  # type: ignore[attr-defined]  # no goodbye: its battery is empty
     await until(lambda: reasons)
     assert "silent" in reasons[0]
 

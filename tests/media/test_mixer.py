@@ -12,7 +12,7 @@ import pytest
 from media import MediaEngine
 from media.codecs import KNOWN
 from media.coders import G722_MODULE, make_decoder, make_encoder
-from media.mixer import MIXING_MODULE
+from media.mixer import MAX_LEGS
 from media.mixing import mixed
 from media.voice_leg import VoiceLeg
 
@@ -24,8 +24,7 @@ Make = Callable[[int], Party]
 
 @pytest.fixture(autouse=True)
 def loaded() -> None:
-    """What a process imports at its first mix."""
-    import_module(MIXING_MODULE)
+    """What a process imports at its first G.722."""
     import_module(G722_MODULE)
 
 
@@ -37,6 +36,14 @@ def test_each_hears_the_others_and_all_is_clipped() -> None:
     total, others = mixed([frame(1, 30000, -30000), frame(2, 30000, -30000), frame(4, 5, -5)])
     assert total == frame(7, 32767, -32768)
     assert others == [frame(6, 30005, -30005), frame(5, 30005, -30005), frame(3, 32767, -32768)]
+
+
+@pytest.mark.parametrize("sample", [32767, -32768, 1, -1])
+def test_as_many_as_a_mix_may_have_are_summed_exactly(sample: int) -> None:
+    total, others = mixed([frame(sample, 1)] * MAX_LEGS)
+    clipped = max(-32768, min(32767, MAX_LEGS * sample))
+    assert total == frame(clipped, MAX_LEGS)
+    assert others[0] == frame(max(-32768, min(32767, (MAX_LEGS - 1) * sample)), MAX_LEGS - 1)
 
 
 class Guest:

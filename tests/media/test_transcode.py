@@ -17,7 +17,7 @@ from media import MediaEngine, MediaError
 from media.codecs import KNOWN, Codec
 from media.coders import G722_MODULE, make_decoder, make_encoder
 from media.dtmf import END, PAYLOAD
-from media.mixer import MIXING_MODULE, Mixer
+from media.mixer import Mixer
 from media.player import prompt_frames
 from media.receiver import AudioReceiver
 from media.sender import AudioSender
@@ -37,9 +37,8 @@ EVENTS = {
 
 @pytest.fixture(autouse=True)
 def loaded() -> None:
-    """What a process imports at the first call that needs it."""
+    """What a process imports at its first G.722."""
     import_module(G722_MODULE)
-    import_module(MIXING_MODULE)
 
 
 class Caller:

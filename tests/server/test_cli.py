@@ -124,6 +124,20 @@ def test_ready_within_two_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     raise AssertionError(f"CPU seconds until ready: {used}")
 
 
+def test_what_codecs_take_is_loaded_once_it_is_ready() -> None:
+    """A call that comes then is heard from its first packet: tests/media/test_first_packets.py."""
+    with ringway("dev", *FREE) as process:
+        banner(process)
+        until_s = time.monotonic() + 20
+        while "libavcodec" not in Path(f"/proc/{process.pid}/maps").read_text():
+            assert time.monotonic() < until_s
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=10)
+        assert process.returncode == 0
+        assert "Traceback" not in errors
+
+
 @pytest.mark.parametrize(("option", "kind"), [("--http-port", "HTTP"), ("--sip-port", "SIP")])
 def test_a_port_in_use_is_told_in_one_line(option: str, kind: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:

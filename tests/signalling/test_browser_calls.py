@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from signalling import Extension, Pattern, Session
+from signalling import (
+    BadRequest,
+    Extension,
+    NotRegistered,
+    OriginateRequest,
+    Pattern,
+    Session,
+    SessionNotActive,
+    User,
+    WrongState,
+)
 from signalling.browser_calls import BrowserLine, BrowserRinging
 from sip import ANSWERED_ELSEWHERE
-from tests.flows.browsers import Page, Pages
-from tests.flows.house import House, route, sim, trunk
+from tests.flows.browsers import TENANT, Page, Pages
+from tests.flows.house import ADMIN, House, route, sim, trunk
 from tests.media.fake import FakeMediaEngine
 from tests.sim.fixture import Sim
 from tests.sim.phones import PhoneCall, SimPhone
@@ -316,6 +327,25 @@ def test_f2_browsers_call_each_other_by_user(scene: Scene) -> None:
     scene.nothing_left()
 
 
+def test_f2_a_user_is_called_by_its_handle_too(scene: Scene) -> None:
+    people = scene.house.switch.people
+    people.put(User(TENANT, "u-77", 0, "zoe"))
+    ann, zoe = scene.page("ann"), scene.page("dan")
+    people.put(replace(people.see(TENANT, "dan"), handle="daniel"))
+    for known in ("dan", "daniel"):
+        session = ann.result(type="call", number=known, sdp=ann.sdp())["session"]
+        scene.sim.run_for(0.1)
+        assert zoe.told("incoming")[-1]["session"] == session
+        ann.result(type="hangup")
+        scene.sim.run_for(0.1)
+    assert ann.refusal(type="call", number="zoe", sdp=ann.sdp()) == "NO_ROUTE"  # is not connected
+    people.put(replace(people.see(TENANT, "u-77"), handle="daniel"))
+    assert ann.refusal(type="call", number="daniel", sdp=ann.sdp()) == "BAD_REQUEST"  # which of the two?
+    people.put(replace(people.see(TENANT, "u-77"), handle="dan"))
+    ann.result(type="call", number="dan", sdp=ann.sdp())
+    zoe.await_frame("incoming", 3)  # an id comes before a handle
+
+
 def test_f2_the_api_calls_with_a_browser_as_the_caller(scene: Scene) -> None:
     page, phone = scene.page("ann"), scene.house.phone("1002")
     session = scene.house.originate(send_sdp=False)
@@ -560,6 +590,101 @@ def test_f2_who_leaves_while_a_phone_rings_ends_the_ringing_when_nobody_waits(sc
     scene.sim.run_until(lambda: phone.call.state == "ended")
 
 
+def call_into(scene: Scene, page: Page, caller: str, callee: str) -> None:
+    """As `POST /api/sessions/{id}/calls` by an admin."""
+    request = OriginateRequest(caller, callee, True)
+    scene.sim.run(scene.house.registry.originate(request, ADMIN, scene.session(page)))
+
+
+def test_c3_the_api_calls_two_phones_into_a_gathering(scene: Scene) -> None:
+    bob, carol = scene.house.phone("1002"), scene.house.phone("1003")
+    ann, cleo = gathering(scene, "ann", "cleo")
+    call_into(scene, ann, "1002", "1003")
+    scene.sim.run_until(lambda: bob.calls)
+    with pytest.raises(WrongState):
+        call_into(scene, ann, "1002", "1003")
+    scene.sim.run_for(1)
+    assert carol.calls == []
+    bob.call.accept()
+    scene.sim.run_until(lambda: carol.calls)
+    assert scene.joined == [("mix", 3)]
+    carol.call.accept()
+    scene.sim.run_for(0.5)
+    assert scene.joined == [("mix", 4)]
+    session = scene.session(ann)
+    assert [who.user for who in session.present()] == ["ann", "cleo", "ben", "1003"]
+    assert cleo.kinds()[-3:] == ["leg.answered", "participant.joined", "call.bridged"]
+    carol.call.bye()
+    scene.sim.run_for(0.5)
+    assert scene.joined == [("mix", 3)]
+    assert session.call.hung_up_by == "callee"
+    call_into(scene, ann, "1001", "1003")
+    scene.sim.run_until(lambda: len(carol.calls) == 2)
+    bob.call.bye()  # who came by the call before ends that one alone
+    scene.sim.run_for(0.5)
+    assert session.in_call
+    for page in (ann, cleo):
+        page.result(type="leave")
+    scene.sim.run_until(lambda: carol.call.state == "ended")
+    scene.sim.run(session.end())
+    scene.nothing_left()
+
+
+def test_c3_a_caller_who_is_there_already_is_not_rung(scene: Scene) -> None:
+    phone, carol = scene.house.phone("1001"), scene.house.phone("1003")
+    (ann,) = gathering(scene, "ann")
+    call_into(scene, ann, "1001", "1003")
+    scene.sim.run_until(lambda: carol.calls)
+    assert scene.joined == [("ringback", 1)]
+    carol.call.accept()
+    scene.sim.run_for(0.5)
+    assert (phone.calls, ann.told("incoming")) == ([], [])
+    assert scene.joined == [("bridge", 2)]
+
+
+def test_c3_a_caller_who_gives_up_cancels_the_callee_and_the_others_go_on(scene: Scene) -> None:
+    bob, carol = scene.house.phone("1002"), scene.house.phone("1003")
+    ann, cleo = gathering(scene, "ann", "cleo")
+    bob.script.answer_after_s = 0.1
+    call_into(scene, ann, "1002", "1003")
+    scene.sim.run_until(lambda: carol.calls)
+    scene.sim.run_for(0.5)
+    bob.call.bye()
+    scene.sim.run_until(lambda: carol.call.state == "ended")
+    scene.sim.run_for(0.5)
+    assert scene.joined == [("bridge", 2)]
+    session = scene.session(cleo)
+    assert (session.in_call, session.call.hung_up_by, session.call.status) == (False, "caller", 200)
+    assert "CANCEL" in carol.call.received
+
+
+@pytest.mark.parametrize("busy", ["1002", "1003"])
+def test_c3_a_call_into_a_gathering_that_fails_leaves_who_is_there(scene: Scene, busy: str) -> None:
+    phones = {number: scene.house.phone(number) for number in ("1002", "1003")}
+    (ann,) = gathering(scene, "ann")
+    phones["1002"].script.answer_after_s = 0.1
+    phones[busy].script.refuse = 486
+    call_into(scene, ann, "1002", "1003")
+    scene.sim.run_until(lambda: "call.ended" in ann.kinds())
+    scene.sim.run_for(0.5)
+    assert scene.session(ann).call.status == 486
+    assert scene.joined == ([("comfort", 1)] if busy == "1002" else [("bridge", 2)])
+    assert scene.session(ann).call.hung_up_by == ("caller" if busy == "1002" else "callee")
+
+
+def test_c3_what_cannot_be_called_into_a_gathering_is_refused_at_once(scene: Scene) -> None:
+    scene.house.phone("1002")
+    (ann,) = gathering(scene, "ann")
+    with pytest.raises(BadRequest):
+        call_into(scene, ann, "1002", "600")
+    with pytest.raises(NotRegistered):
+        call_into(scene, ann, "1002", "1003")
+    scene.sim.run(scene.session(ann).pause("ann"))
+    with pytest.raises(SessionNotActive):
+        call_into(scene, ann, "1001", "1002")
+    assert scene.session(ann).calls == []
+
+
 def test_f2_a_third_party_joins_a_call_and_all_three_are_mixed(scene: Scene) -> None:
     page, call = talking(scene)
     guest = scene.page("cleo")
@@ -598,6 +723,107 @@ def test_f2_a_server_that_stops_ends_the_media_and_keeps_the_session(scene: Scen
     assert (session.ended, session.has_task) == (False, False)
 
 
+def test_f2_who_joins_a_session_on_hold_is_held_until_it_goes_on(scene: Scene) -> None:
+    ann, ben = gathering(scene, "ann", "ben")
+    ann.result(type="hold", on=True)
+    cleo = scene.page("cleo")
+    cleo.result(type="join", session=ann.session)
+    assert "a=sendonly" in cleo.result(type="offer", sdp=cleo.sdp())["sdp"]
+    scene.sim.run_for(0.5)
+    assert scene.joined == [("mix", 3)]
+    assert cleo.told("offer") == []
+    assert "a=sendonly" in cleo.result(type="offer", sdp=cleo.sdp())["sdp"]
+    assert cleo.kinds()[-1] == "leg.held"
+    ben.result(type="hold", on=False)
+    for page, offers in ((ann, 2), (ben, 2), (cleo, 1)):
+        assert "a=sendrecv" in page.await_frame("offer", offers)["sdp"]
+    assert "a=sendrecv" in cleo.result(type="offer", sdp=cleo.sdp())["sdp"]
+
+
+def test_f2_a_phone_that_is_called_into_a_session_on_hold_is_held(scene: Scene) -> None:
+    phone = scene.house.phone("1002")
+    (ann,) = gathering(scene, "ann")
+    ann.result(type="hold", on=True)
+    ann.result(type="call", session=ann.session, number="1002")
+    scene.sim.run_until(lambda: phone.calls)
+    phone.call.accept()
+    scene.sim.run_for(1)
+    assert "a=sendonly" in phone.call.remote_sdp
+    phone.call.reinvite("sendrecv")
+    scene.sim.run_for(0.5)
+    assert phone.call.status == 200
+    assert "a=sendonly" in phone.call.remote_sdp
+    ann.result(type="hold", on=False)
+    scene.sim.run_for(0.5)
+    assert "a=sendrecv" in phone.call.remote_sdp
+
+
+def test_f2_who_joins_a_call_on_hold_is_held_with_both(scene: Scene) -> None:
+    page, call = talking(scene)
+    page.result(type="hold", on=True)
+    scene.session(page).join("cleo")
+    guest = scene.page("cleo")
+    guest.result(type="join", session=page.session)
+    assert "a=sendonly" in guest.result(type="offer", sdp=guest.sdp())["sdp"]
+    scene.sim.run_for(0.5)
+    assert page.refusal(type="hold", on=True) == "WRONG_STATE"
+    assert "a=sendonly" in call.remote_sdp
+    guest.result(type="hold", on=False)
+    scene.sim.run_for(0.5)
+    assert "a=sendrecv" in call.remote_sdp
+    assert "a=sendrecv" in page.await_frame("offer", 2)["sdp"]
+    assert "a=sendrecv" in guest.await_frame("offer")["sdp"]
+
+
+def test_f2_who_answers_in_a_paused_session_is_held_until_it_goes_on(scene: Scene) -> None:
+    phone = scene.house.phone("1002")
+    ann, cleo = gathering(scene, "ann", "cleo")
+    ann.result(type="call", session=ann.session, number="1002")
+    scene.sim.run_until(lambda: phone.calls)
+    session = scene.session(ann)
+    scene.sim.run(session.pause("ann"))
+    phone.call.accept()
+    scene.sim.run_for(1)
+    assert "a=sendonly" in phone.call.remote_sdp
+    assert ann.refusal(type="call", session=ann.session, number="1002") == "SESSION_NOT_ACTIVE"
+    scene.sim.run(session.resume("ann"))
+    scene.sim.run_for(0.5)
+    assert "a=sendrecv" in phone.call.remote_sdp
+    assert "a=sendrecv" in cleo.await_frame("offer", 2)["sdp"]
+
+
+def test_f2_who_is_asked_something_else_at_the_moment_follows_a_hold_later(scene: Scene) -> None:
+    ann, ben = gathering(scene, "ann", "ben")
+    ben.answers_offers = False
+    ann.result(type="hold", on=True)
+    ben.await_frame("offer")
+    ann.result(type="hold", on=False)
+    scene.sim.run_for(1)
+    assert len(ben.told("offer")) == 1
+    ben.answers_offers = True
+    ben.result(type="answer", session=ben.session, sdp=ben.sdp())
+    assert "a=sendrecv" in ben.await_frame("offer", 2)["sdp"]
+
+
+def test_f2_hold_ends_with_the_media_of_a_session(scene: Scene) -> None:
+    (ann,) = gathering(scene, "ann")
+    ann.result(type="hold", on=True)
+    ann.result(type="hangup")
+    scene.sim.run_for(0.1)
+    assert "a=sendrecv" in ann.result(type="offer", sdp=ann.sdp())["sdp"]
+
+
+def test_10_a_reload_in_a_gathering_on_hold(scene: Scene) -> None:
+    ann, ben = gathering(scene, "ann", "ben")
+    ann.result(type="hold", on=True)
+    ben = ben.reload()
+    offer = ben.await_frame("offer")
+    assert offer["fresh"]
+    assert "a=sendonly" in offer["sdp"]
+    ann.result(type="hold", on=False)
+    assert "a=sendrecv" in ben.await_frame("offer", 2)["sdp"]
+
+
 def test_f2_nothing_changes_in_a_paused_session(scene: Scene) -> None:
     ann, ben = gathering(scene, "ann", "ben")
     session = scene.session(ann)
@@ -623,6 +849,23 @@ def test_11_a_connection_has_so_many_sessions_and_calls_among_them(scene: Scene)
     assert [who.user for who in called.present()] == ["ann"]
     page.result(type="leave", session=page.answers[1]["result"]["session"])
     page.result(type="accept", call=incoming["call"], sdp=page.sdp())
+
+
+def test_11_a_call_in_one_of_so_many_sessions_can_be_accepted(scene: Scene) -> None:
+    """It adds none."""
+    (ann,) = gathering(scene, "ann")
+    page = scene.page("ben")
+    for session in [ann.session, *[None] * 15]:
+        page.result(type="join", session=session)
+        scene.sim.run_for(0.2)
+    ann.result(type="call", session=ann.session, number="1002")
+    incoming = page.await_frame("incoming")
+    assert incoming["session"] == ann.session
+    page.result(type="accept", call=incoming["call"], sdp=page.sdp())
+    scene.sim.run_for(0.1)
+    assert scene.joined == [("bridge", 2)]
+    assert page.refusal(type="join", session=ann.session) == "ALREADY_PARTICIPANT"
+    assert page.refusal(type="join") == "LIMIT_REACHED"
 
 
 def test_11_candidates_have_a_limit(scene: Scene) -> None:

@@ -90,3 +90,17 @@ def test_8_users_have_a_limit() -> None:
     restored = people()
     restored.restore(book.users(T))
     assert restored.get(T, "alice") is not None
+
+
+def test_8_a_handle_may_be_of_several_users() -> None:
+    book = people()
+    alice = book.put(User(T, "a", 0, "alice"))
+    assert book.by_handle(T, "alice") == [alice]
+    bob = book.put(User(T, "b", 0, "alice"))
+    assert book.by_handle(T, "alice") == [alice, bob]
+    assert book.by_handle("other/main", "alice") == []
+    alice = book.put(replace(alice, handle="al", display_name="Al"))
+    assert book.by_handle(T, "alice") == [bob]
+    assert book.by_handle(T, "al") == [alice]
+    book.remove(T, "b")
+    assert book.by_handle(T, "alice") == []
