@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from typing import Any, cast
 
 from aioice import Candidate, Connection, TransportPolicy, stun

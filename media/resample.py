@@ -1,6 +1,6 @@
 """Samples of 8 kHz to 16 kHz and back by a half-band filter, stream by stream, without waiting for a block to fill.
 
-23 taps of which every second one is nought: XX Resamplers of
+23 taps of which every second one is nought: 0.9 dB down at 3.4 kHz, a delay of 0.7 ms. Resamplers of
 higher order hand out their result in blocks of 60 to 100 ms, which a conversation notices.
 """
 
