@@ -118,15 +118,15 @@ class Conversation:
         elif self._asked or other.established is None:
             call.reject_reinvite(now, 491)
         elif event.sdp is None:
-            call.accept_reinvite(now, leg.media.create_offer(other.media))
+            call.accept_reinvite(now, leg.media.create_offer(other.media, follow_hold(self._session, leg)))
         else:
             before = _shape(leg)
             try:
                 leg.media.receive_offer(event.sdp)
                 if _shape(leg) == before and not isinstance(leg.media, PassThrough):
-                    call.accept_reinvite(now, leg.media.create_answer(other.media))
+                    call.accept_reinvite(now, leg.media.create_answer(other.media, follow_hold(self._session, leg)))
                 else:
-                    self._ask(other, leg, other.media.create_offer(leg.media))
+                    self._ask(other, leg, other.media.create_offer(leg.media, follow_hold(self._session, other)))
             except MediaError as error:
                 leg.media.rollback()
                 call.reject_reinvite(now, error.status)
@@ -155,7 +155,8 @@ class Conversation:
                 self._join()
             if origin is not None and origin.established is not None:
                 before = origin.on_hold
-                origin.established.accept_reinvite(now, origin.media.create_answer(leg.media))
+                answer = origin.media.create_answer(leg.media, follow_hold(self._session, origin))
+                origin.established.accept_reinvite(now, answer)
                 origin.on_hold = origin.media.on_hold
                 self._tell_hold(origin, before)
         except MediaError as error:
@@ -200,7 +201,7 @@ class Conversation:
                 other.needs_ack = False
                 other.established.ack(self._switch.sip.now(), other.media.create_answer(leg.media))
             elif not isinstance(leg.media, PassThrough) and _shape(leg) != _shape(other) and not self._asked:
-                self._ask(other, None, other.media.create_offer(leg.media))
+                self._ask(other, None, other.media.create_offer(leg.media, follow_hold(self._session, other)))
         except (MediaError, CallStateError) as error:
             self._session.note(f"the answer in the ACK could not be followed: {error}")
         self._switch.sip.pump()

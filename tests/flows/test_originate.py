@@ -299,6 +299,22 @@ def test_d26_hold_and_unhold_both_legs(sim: Sim) -> None:
     assert "a=sendrecv" in bob.call.remote_sdp
 
 
+@pytest.mark.parametrize("sdp", [True, False])
+def test_d26_a_phone_cannot_undo_the_hold_of_a_command(sim: Sim, sdp: bool) -> None:
+    house, alice, bob = talking(sim)
+    sim.run(house.session.hold())
+    sim.run_for(1)
+    alice.call.reinvite("sendrecv", sdp=sdp)
+    sim.run_for(1)
+    for phone in (alice, bob):
+        assert "a=sendrecv" not in phone.call.remote_sdp
+        assert "a=recvonly" not in phone.call.remote_sdp
+    sim.run(house.session.unhold())
+    sim.run_for(1)
+    for phone in (alice, bob):
+        assert "a=sendrecv" in phone.call.remote_sdp
+
+
 def test_d26_hold_before_the_answer_is_a_conflict(sim: Sim) -> None:
     house, _, bob = phones(sim)
     session = house.originate()
