@@ -1,7 +1,8 @@
 """`python -m bench.events`: what many listeners of the events cost, and whether those that stop reading delay the rest.
 
 A server of its own process with a database; the listeners are this process. Latency is from the instant of an event,
-which its id tells in microseconds, to the instant that its bytes are read.
+which its id tells in microseconds, to the instant that its bytes are read; `p99_own_ms` is less what the machine kept
+either process waiting for a core meanwhile.
 """
 
 from __future__ import annotations
@@ -26,12 +27,23 @@ import aiohttp
 import uvloop
 
 from .load import quantile
-from .machine import DEVICE_NICENESS, GENERATOR_NICENESS, Cores, children_of, cpu_ns, raise_file_limit, start, stop
+from .machine import (
+    DEVICE_NICENESS,
+    GENERATOR_NICENESS,
+    Cores,
+    Waits,
+    children_of,
+    cpu_ns,
+    raise_file_limit,
+    start,
+    stop,
+)
 
 ROOT = Path(__file__).parent.parent
 TOKEN = "a token for the bench only"
 START_S = 30.0
 SETTLE_S = 1.0
+SAMPLE_S = 0.01
 SESSIONS = 20
 SMALL_BUFFER = 4096  # bytes that a deaf listener's socket takes from the network
 IDS = re.compile(rb"\nid: evt_(\d+)\n")
@@ -59,6 +71,7 @@ class Outcome:
 
     p50_ms: float
     p99_ms: float
+    p99_own_ms: float
     most_ms: float
     events: int
     missing: int
@@ -68,8 +81,8 @@ class Outcome:
 
     def __str__(self) -> str:
         return (
-            f"{self.events} events, {self.missing} missing; p50 {self.p50_ms:.1f} ms, p99 {self.p99_ms:.1f} ms, "
-            f"most {self.most_ms:.1f} ms; {self.cpu * 100:.0f} % of a core"
+            f"{self.events} events, {self.missing} missing; p50 {self.p50_ms:.1f} ms, p99 {self.p99_ms:.1f} ms "
+            f"({self.p99_own_ms:.1f} ms of its own), most {self.most_ms:.1f} ms; {self.cpu * 100:.0f} % of a core"
         )
 
 
@@ -106,13 +119,13 @@ class Listener(asyncio.Protocol):
         """Of the events that came."""
         return list(map(int, self.ids))
 
-    def late_ms(self) -> list[float]:
-        """How late each of them was."""
-        late: list[float] = []
+    def spans(self) -> list[tuple[int, int]]:
+        """From when to when each of them was under way, in us since the epoch."""
+        spans: list[tuple[int, int]] = []
         positions = self.positions
         for now_us, upto in self.reads:
-            late += [(now_us - position) / 1000 for position in positions[len(late) : upto]]
-        return late
+            spans += [(position, now_us) for position in positions[len(spans) : upto]]
+        return spans
 
 
 async def listen(port: int, *, deaf: bool) -> Listener:
@@ -186,14 +199,24 @@ async def make_events(port: int, rate: float, seconds: float) -> None:
         await asyncio.sleep(SETTLE_S)
 
 
+async def watch(waits: Waits) -> None:
+    """Sample until cancelled."""
+    while True:
+        waits.sample()
+        await asyncio.sleep(SAMPLE_S)
+
+
 async def measure(cores: Cores, listeners: int, deaf: int, rate: float, seconds: float) -> Outcome:
     """`listeners` of which `deaf` stop reading, and `rate` events a second."""
     async with server(cores) as (process, port):
         reading = [await listen(port, deaf=False) for _ in range(listeners - deaf)]
         silent = [await listen(port, deaf=True) for _ in range(deaf)]
         pids = children_of(process.pid)
+        waits = Waits([process.pid, os.getpid()], cores)
+        watching = asyncio.get_running_loop().create_task(watch(waits))
         before, began = cpu_ns(pids), time.monotonic_ns()
         await make_events(port, rate, seconds)
+        watching.cancel()
         cpu = (cpu_ns(pids) - before) / (time.monotonic_ns() - began)
         for listener in (*reading, *silent):
             if listener.transport is not None:
@@ -201,8 +224,11 @@ async def measure(cores: Cores, listeners: int, deaf: int, rate: float, seconds:
     every = set().union(*(listener.positions for listener in reading))
     missing = sum(len(every) - len(set(listener.positions)) for listener in reading)
     assert all(listener.positions == sorted(set(listener.positions)) for listener in reading), "out of order, or twice"
-    late = sorted(ms for listener in reading for ms in listener.late_ms())
-    return Outcome(quantile(late, 0.5), quantile(late, 0.99), late[-1], len(every), missing, cpu)
+    spans = [span for listener in reading for span in listener.spans()]
+    late = sorted((end - start) / 1000 for start, end in spans)
+    own = sorted((end - start - waits.between_us(start, end)) / 1000 for start, end in spans)
+    p50, p99, own_p99 = quantile(late, 0.5), quantile(late, 0.99), quantile(own, 0.99)
+    return Outcome(p50, p99, own_p99, late[-1], len(every), missing, cpu)
 
 
 def main() -> None:

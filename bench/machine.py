@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from bisect import bisect_left
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -105,6 +106,38 @@ def cpu_ns(pids: list[int]) -> int:
             with contextlib.suppress(OSError):
                 total += int(task.read_text().split()[0])
     return total
+
+
+class Waits:
+    """How long processes were ready to run and had no core: others had it, or the host took it away. By time, in us."""
+
+    def __init__(self, pids: list[int], cores: Cores) -> None:
+        self._files = [Path(f"/proc/{pid}/task/{pid}/schedstat") for pid in pids]
+        self._cores = {f"cpu{cores.device}", f"cpu{cores.generator}"}
+        self._at: list[int] = []
+        self._waited: list[float] = []
+
+    def sample(self) -> None:
+        """Note what it has come to by now."""
+        waited_us = sum(int(file.read_text().split()[1]) for file in self._files) / 1000
+        for line in Path("/proc/stat").read_text().splitlines():
+            fields = line.split()
+            if fields and fields[0] in self._cores:
+                waited_us += int(fields[8]) * 1e6 / os.sysconf("SC_CLK_TCK")  # steal
+        self._at.append(time.time_ns() // 1000)
+        self._waited.append(waited_us)
+
+    def between_us(self, start: int, end: int) -> float:
+        """From one instant to another, both in us since the epoch."""
+        return max(0.0, self._by(end) - self._by(start))
+
+    def _by(self, at: int) -> float:
+        after = bisect_left(self._at, at)
+        if after in (0, len(self._at)):
+            return self._waited[0 if after == 0 else -1]
+        from_us, to_us = self._at[after - 1], self._at[after]
+        share = (at - from_us) / (to_us - from_us)
+        return self._waited[after - 1] + share * (self._waited[after] - self._waited[after - 1])
 
 
 def memory_kb(pids: list[int]) -> int:

@@ -101,7 +101,15 @@ def _http(text: str) -> str:
 Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 Number = Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[0-9A-Za-z+*#_.-]+$")]
 Line = Annotated[str, Field(max_length=128), Printable]
-DialPattern = Annotated[str, Field(max_length=64), Printable, AfterValidator(_dial_pattern)]
+_NO_CONTROL = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
+DIAL_PATTERN = rf"^([^\[.!{_NO_CONTROL}]|\[[^\]{_NO_CONTROL}]+\])*[.!]?$"
+"What `Pattern.parse` says, for a JSON schema, but for ranges that run backwards."
+DialPattern = Annotated[
+    str,
+    Field(min_length=1, max_length=64, json_schema_extra={"pattern": DIAL_PATTERN}),
+    Printable,
+    AfterValidator(_dial_pattern),
+]
 Address = Annotated[str, AfterValidator(_address)]
 Addresses = Annotated[
     list[Address],

@@ -27,7 +27,10 @@ PAGE = 100
 MAX_KINDS = 64
 REDELIVER_AT_ONCE = 1000  # of one request; whoever has more asks again
 
-Url = Annotated[str, Field(min_length=1, max_length=MAX_URL)]
+Url = Annotated[
+    str,
+    Field(min_length=1, max_length=MAX_URL, json_schema_extra={"pattern": r"^[Hh][Tt][Tt][Pp][Ss]?://[!-\[\]-~]+$"}),
+]
 Secret = Annotated[str, Field(min_length=MIN_SECRET, max_length=MAX_SECRET, pattern=r"^[!-~]+$")]
 FAMILIES = dict.fromkeys(f"{kind.partition('.')[0]}.*" for kind in EVENT_KINDS)
 EventKind = Annotated[

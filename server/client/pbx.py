@@ -173,7 +173,8 @@ class PbxApi(Group):
 
     async def call_into_session(self, id: str, body: CreateSession) -> SessionId:
         """Call into a session. As 'Create call session', in a session that has no call now: both parties take part
-        in it once they answer, and it goes on when they hang up. Ours; 409 while a call goes on.
+        in it once they answer, and it goes on when they hang up. Who has media there already hears them, and is not
+        rung as the caller. Ours; 409 while a call goes on, 400 while it is paused.
         """
         return await self.transport.ask(SessionId, "POST", "/api/sessions/{id}/calls", {"id": id}, body=body)
 

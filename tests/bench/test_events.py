@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-RUNS = 3  # at most: on a machine that others use too, one run in a few is late for all
+RUNS = 2  # at most: what others on this machine take of its cores is measured, of its memory and caches it is not
 
 
 @pytest.mark.slow
@@ -23,7 +23,7 @@ def test_issue_12_500_listeners_of_which_50_stop_reading_and_the_others_get_all_
         outcomes.append(outcome)
         assert outcome["events"] >= 800
         assert outcome["missing"] == 0
-        if outcome["p99_ms"] <= 100.0:
+        if outcome["p99_own_ms"] <= 100.0:
             return
     pytest.fail(str(outcomes))
 

@@ -215,6 +215,22 @@ def test_c8_pause_holds_every_leg_and_refuses_chat(sim: Sim) -> None:
     assert session.say("1001", "back").index == 1
 
 
+def test_c23_a_resume_while_a_phone_still_answers_the_hold_is_a_conflict_and_can_be_asked_again(sim: Sim) -> None:
+    house, alice, bob = talking(sim)
+    session = house.session
+    sim.network.delay("200 INVITE", 0.4, source="phone1002")
+    sim.run(session.pause("1001"))
+    with pytest.raises(WrongState):
+        sim.run(session.resume("1001"))
+    assert status(session) == "PAUSED"
+    sim.run_for(1)
+    sim.run(session.resume("1001"))
+    sim.run_for(1)
+    assert status(session) == "ACTIVE"
+    assert "a=sendrecv" in alice.call.remote_sdp
+    assert "a=sendrecv" in bob.call.remote_sdp
+
+
 def test_c8_pause_holds_a_leg_that_is_alone(sim: Sim) -> None:
     house, alice, bob = talking(sim)
     session = house.session

@@ -1,4 +1,7 @@
-"""Calls over a bad network: with 5 % loss, jitter and disorder the tone is found and the delay is bounded."""
+"""Calls over a bad network: with 5 % loss, jitter and disorder the tone is found and the delay is bounded.
+
+Everything here is one process: where delay is measured, the times that the machine gave to others are taken off.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from array import array
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import count
 
 import numpy as np
 import pytest
@@ -19,6 +23,7 @@ from media import MediaConfig, MediaEngine, MediaLeg
 from media.webrtc_leg import WebRtcLeg
 
 from .party import Packet, Party
+from .pauses import Pauses
 from .rough import RoughPath, Weather
 from .test_webrtc_leg import Tone, connected, until
 from .tones import steady_share, tone
@@ -30,7 +35,10 @@ ROUGH = Weather(loss=0.05, delay_s=0.04, jitter_s=0.02, reordering=0.02)
 STORM = Weather(loss=0.3, delay_s=0.04, jitter_s=0.04, reordering=0.1)
 SECONDS = 3.0
 OURS_S = 0.06  # of delay that a jitter buffer of ours may add (point 7)
-SLACK_S = 0.15  # for a machine with other work: coding, timers, the loop
+SLACK_S = 0.15  # for coding, timers, the loop; when the machine has other work is taken off beforehand
+LAST_ROUNDS = 15  # of 20 ms, for what is under way at the end
+SMOOTH_S = 0.04  # a pause no longer than that, two packets, is nothing to a jitter buffer
+TRIES = 5  # at a second without a longer one: what is mixed meanwhile is in part what is made up for it
 
 
 @pytest.fixture
@@ -81,11 +89,13 @@ class Line:
     heard: list[tuple[float, Packet]] = field(default_factory=list)
     silent: bool = False
 
-    async def talk(self, seconds: float) -> None:
-        """Say a tone, or nothing, 20 ms a packet."""
+    async def talk(self, seconds: float, enough: Callable[[], bool]) -> None:
+        """Say a tone, or nothing, 20 ms a packet, at least so long and until it is enough."""
         loop = asyncio.get_running_loop()
         began_at = loop.time()
-        for number in range(int(seconds * 50)):
+        for number in count():
+            if number >= seconds * 50 and enough():
+                return
             await asyncio.sleep(began_at + number * 0.02 - loop.time())
             sound = bytes(2 * FRAME) if self.silent else tone(TONE_HZ, FRAME, RATE_HZ, at=number * FRAME)
             frame = audioop.lin2ulaw(sound, 2)
@@ -131,14 +141,26 @@ async def answered_through(engine: MediaEngine, party: Party, rough: Open, weath
     return leg
 
 
-async def conversation(lines: list[Line], seconds: float) -> None:
+async def conversation(lines: list[Line], seconds: float, enough: Callable[[], bool] = lambda: True) -> Pauses:
     """All talk and listen at once, and listen a little longer."""
-    listening = [asyncio.create_task(line.listen()) for line in lines]
-    await asyncio.gather(*(line.talk(seconds) for line in lines))
-    await asyncio.sleep(0.3)
-    for task in listening:
-        task.cancel()
-    await asyncio.gather(*listening, return_exceptions=True)
+    async with Pauses() as pauses:
+        listening = [asyncio.create_task(line.listen()) for line in lines]
+        await asyncio.gather(*(line.talk(seconds, enough) for line in lines))
+        for _ in range(LAST_ROUNDS):  # rather than one sleep: after a pause, the loop still takes what came meanwhile
+            await asyncio.sleep(0.02)
+        for task in listening:
+            task.cancel()
+        await asyncio.gather(*listening, return_exceptions=True)
+    return pauses
+
+
+def delays_of(listener: Line, speaker: Line, pauses: Pauses) -> list[float]:
+    """How long each packet of a speaker took to a listener in a relayed call, sorted."""
+    return sorted(_took(speaker.sent_at[packet.seq], at, pauses) for at, packet in listener.heard)
+
+
+def _took(since: float, until: float, pauses: Pauses) -> float:
+    return until - since - pauses.between(since, until)
 
 
 async def test_17_a_relayed_call_over_a_rough_path(
@@ -147,11 +169,11 @@ async def test_17_a_relayed_call_over_a_rough_path(
     near, far = Line(parties()), Line(parties())
     legs = [await answered_through(engine, near.party, rough, ROUGH, 1), await answered(engine, far.party)]
     engine.bridge(*legs)
-    await conversation([near, far], SECONDS)
+    pauses = await conversation([near, far], SECONDS)
     for listener, speaker in ((near, far), (far, near)):
         assert 0.85 < len(listener.heard) / len(speaker.sent_at) < 0.999
         assert steady_share(listener.sound(), TONE_HZ, RATE_HZ) > 0.85
-        delays = sorted(at - speaker.sent_at[packet.seq] for at, packet in listener.heard)
+        delays = delays_of(listener, speaker, pauses)
         assert delays[len(delays) // 2] < ROUGH.longest_s + SLACK_S
         assert delays[-len(delays) // 20] < ROUGH.longest_s + SLACK_S, "the delay grew"
     assert legs[0].stats.packets_lost > 0
@@ -166,13 +188,14 @@ async def test_17_a_leg_with_heavy_loss_harms_no_other(
     legs += [await answered(engine, line.party) for line in lines[1:]]
     for leg in legs:
         engine.echo(leg, prompt=False)
-    await conversation(lines, 2.0)
+    pauses = await conversation(lines, 2.0)
     assert len(lines[0].heard) < 0.75 * len(lines[0].sent_at)
     for line, leg in zip(lines[1:], legs[1:], strict=True):
         assert len(line.heard) == len(line.sent_at)
         assert leg.stats.packets_lost == 0
         assert steady_share(line.sound(), TONE_HZ, RATE_HZ) > 0.95
-        delays = sorted(heard - sent for (heard, _), sent in zip(line.heard, line.sent_at.values(), strict=True))
+        pairs = zip(line.heard, line.sent_at.values(), strict=True)
+        delays = sorted(_took(sent, heard, pauses) for (heard, _), sent in pairs)
         assert delays[len(delays) // 2] < SLACK_S
 
 
@@ -183,12 +206,22 @@ async def test_17_nor_among_those_who_are_mixed(engine: MediaEngine, parties: Ca
     legs = [await answered_through(engine, lines[0].party, rough, STORM, 31)]
     legs += [await answered(engine, line.party) for line in lines[1:]]
     mix = engine.mix(legs)
-    await conversation(lines, 3.0)
+    for _ in range(TRIES):
+        for line in lines:
+            line.heard.clear()
+            line.sent_at.clear()
+        pauses = await conversation(lines, 3.0)
+        begun = min(lines[1].sent_at.values())
+        if pauses.longest(begun + 0.8, begun + 2.2) <= SMOOTH_S:
+            break
     mix.close()
     for line in lines[2:]:
         second = slice(2 * RATE_HZ, 2 * 2 * RATE_HZ)  # of the three that are spoken
         assert steady_share(line.sound()[second], TONE_HZ, RATE_HZ) > 0.9
     assert len(lines[0].heard) < 0.8 * len(lines[2].heard)
+
+
+BURSTS = 6  # that are said; a microphone that was late does not hurry
 
 
 class Bursts(Tone):
@@ -247,14 +280,13 @@ async def test_17_a_transcoded_call_over_a_rough_path(
     engine.bridge(leg, other)
     await connected(leg)
     began = len(microphone.began_at)
-    await conversation([phone], 6.0)
+    pauses = await conversation([phone], 6.0, lambda: len(microphone.began_at) >= began + BURSTS)
     assert path.lost > 10
     onsets = _onsets(phone)
     assert len(onsets) >= 4
-    delays = [min(at - said for said in microphone.began_at if said <= at) for at in onsets]
+    delays = [_took(max(said for said in microphone.began_at if said <= at), at, pauses) for at in onsets]
     assert sorted(delays)[len(delays) // 2] < ROUGH.longest_s + OURS_S + SLACK_S, delays
     assert delays[-1] < ROUGH.longest_s + OURS_S + SLACK_S, f"the delay grew: {delays}"
-    assert len(microphone.began_at) - began >= 4
     await peer.close()
 
 

@@ -866,14 +866,18 @@ async def test_c23_pausing_holds_both_phones_and_refuses_digits(
     assert (await house.post(f"{SESSIONS}/{session.id}/dtmf", {"digits": "12#"}))[0] == 200
     assert [cast(FakeMediaLeg, leg.media).digits for leg in session.legs] == ["", "12#"]
     assert (await house.post(f"{SESSIONS}/{session.id}/pause"))[0] == 200
-    for phone in (one, two):
-        assert any(way in phone.call.remote_sdp for way in ("a=sendonly", "a=inactive"))
+    await house.until(lambda: all(ways_of(phone) & {"a=sendonly", "a=inactive"} for phone in (one, two)))
+    await house.until(lambda: all(leg.established and leg.established.can_reinvite for leg in session.legs))
     refused = await house.post(f"{SESSIONS}/{session.id}/dtmf", {"digits": "1"})
     assert is_error(refused, 400, "SESSION_NOT_ACTIVE")
+    assert [cast(FakeMediaLeg, leg.media).digits for leg in session.legs] == ["", "12#"]
     assert (await house.post(f"{SESSIONS}/{session.id}/resume", token="bob"))[0] == 200
-    for phone in (one, two):
-        assert "a=sendonly" not in phone.call.remote_sdp
-        assert "a=inactive" not in phone.call.remote_sdp
+    await house.until(lambda: not any(ways_of(phone) & {"a=sendonly", "a=inactive"} for phone in (one, two)))
+
+
+def ways_of(phone: SimPhone) -> set[str]:
+    """The lines of the server's latest description to this phone, the direction among them."""
+    return set(phone.call.remote_sdp.splitlines())
 
 
 async def test_resolving_hangs_up_the_phones(house: House, talk: tuple[SimPhone, SimPhone, Session]) -> None:
