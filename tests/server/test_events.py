@@ -478,7 +478,9 @@ async def test_an_event_is_encoded_once_for_all_and_the_same_bytes_go_to_those_w
         assert feed.go_live(feed.admit(principal(), Filter(), sees_all=True), 10**15, pipe)
     feed.follow(happening(session, 1))
     feed.follow(happening(session, 2))
-    await asyncio.sleep(0.1)
+    async with asyncio.timeout(LIMIT_S):
+        while not all(pipe.written for pipe in pipes):  # noqa: ASYNC110 -- a pipe has no event
+            await asyncio.sleep(0.001)
     expected = chunk(encode(event_body(happening(session, 1))) + encode(event_body(happening(session, 2))))
     assert all(pipe.written == [expected] for pipe in pipes)
     assert len({id(pipe.written[0]) for pipe in pipes}) == 1
