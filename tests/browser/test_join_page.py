@@ -22,6 +22,8 @@ from .chromium import MOBILE, TONE_HZ, WAIT_MS, Tab, chromium
 
 pytestmark = pytest.mark.interop
 ELSEWHERE = "http://127.0.0.1:8123"
+STOPPED = "new Promise(done => { const look = () => stopped.length ? done() : setTimeout(look, 20); look(); })"
+"Waits in the page, whose policy forbids the eval that Playwright waits by."
 PATIENT = """
 const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
 const allowed = new Promise((resolve) => { window.allow = resolve; });
@@ -186,8 +188,7 @@ async def who_leaves_while_the_browser_asks_is_out(hall: Hall) -> None:
         assert await page.page.locator("#state").inner_text() == "You have left the conversation."
         await page.page.evaluate("allow()")
         async with asyncio.timeout(WAIT_MS / 1000):
-            while await page.page.evaluate("stopped.length") != 1:  # the page's policy lets nobody wait by eval
-                await asyncio.sleep(0.05)
+            await page.page.evaluate(STOPPED)
         await page.joins()
         await hall.post(f"/api/v1/sessions/{session}/resolve")
         await page.page.get_by_text("The conversation has ended.").wait_for()
