@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from .transactions.key import ServerKey
+    from .transactions.transaction import SuccessUser
     from .transport.base import Flow
 
 __all__ = ["DialogId", "DialogUser", "SipStack", "StackLimits", "StackUser"]
@@ -338,6 +339,11 @@ class SipStack:
         if not isinstance(transaction, ClientInvite):
             raise TransactionError(f"a {transaction.request.method} cannot be cancelled")
         transaction.cancel(now, reason)
+
+    def hand_over(self, transaction: ClientTransaction, heir: SuccessUser) -> None:
+        """Within `on_response` of an INVITE's first 2xx: those that follow are for `heir`, and its request can go."""
+        assert isinstance(transaction, ClientInvite)
+        transaction.hand_over(heir)
 
     def respond(self, transaction: ServerTransaction, response: Response, now: float) -> None:
         """Send a response. A To tag is added if it lacks one (and is not 100).

@@ -39,7 +39,7 @@ class Timers:
 class TimerQueue(Generic[Owner]):
     """At most one instant for each owner. A cancelled entry lets go of its owner at once.
 
-    Setting, cancelling and popping cost O(log n) at worst; dead entries never outnumber live ones by more than 64.
+    Setting, cancelling and popping cost O(log n) at worst; of more than 64 dead entries there are three live ones each.
     """
 
     __slots__ = ("_dead", "_entries", "_heap", "_number", "deadline")
@@ -68,6 +68,12 @@ class TimerQueue(Generic[Owner]):
         if self.deadline is None or at < self.deadline:
             self.deadline = at
 
+    def hand_over(self, owner: Owner, heir: Owner) -> None:
+        """Make `heir` due in the place of `owner`. KeyError when `owner` does not wait."""
+        entry = self._entries.pop(owner)
+        entry[_OWNER] = heir
+        self._entries[heir] = entry
+
     def cancel(self, owner: Owner) -> None:
         """Forget `owner`, which need not be known."""
         old = self._entries.pop(owner, None)
@@ -89,7 +95,7 @@ class TimerQueue(Generic[Owner]):
     def _bury(self, entry: list[Any]) -> None:
         entry[_OWNER] = None
         self._dead += 1
-        if self._dead > _COMPACT_ABOVE and self._dead * 2 > len(self._heap):
+        if self._dead > _COMPACT_ABOVE and self._dead * 4 > len(self._heap):
             self._heap[:] = self._entries.values()  # in place: pop_due holds on to the list
             heapify(self._heap)
             self._dead = 0

@@ -185,7 +185,7 @@ class OutgoingCall:
         answered = AnsweredInvite(
             self._core, dialog, self.flow, self._authorize, credentials_of(self.request), self._route
         )
-        transaction.user = answered
+        self._core.stack.hand_over(transaction, answered)
         self._transaction = None
         if self.cancelled:
             answered.dismiss(dialog, now, self._reason)
@@ -315,10 +315,8 @@ class AnsweredInvite:
         headers = (("Reason", reason),) if reason is not None else ()
         Exchange(core, dialog, flow, self._authorize, None).start(dialog.request("BYE", headers), now)
 
-    def on_response(self, transaction: ClientTransaction, response: Response, now: float) -> None:
-        """ClientUser: a 2xx, repeated or of another fork."""
-        if not 200 <= response.status < 300:
-            return
+    def on_success(self, response: Response, now: float) -> None:
+        """SuccessUser: a 2xx, repeated or of another fork."""
         tag = response.to.tag or ""
         if tag == self._dialog.remote_tag:
             if not self.owes_ack:
@@ -333,6 +331,3 @@ class AnsweredInvite:
         elif len(self._surplus) < MAX_FORKS:
             dialog = self._surplus[tag] = self._dialog.fork(response, self._cseq)
             self.dismiss(dialog, now, ANSWERED_ELSEWHERE)
-
-    def on_failure(self, transaction: ClientTransaction, failure: Failure, now: float) -> None:
-        """ClientUser: nothing can fail after a 2xx."""

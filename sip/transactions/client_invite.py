@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..transport.base import Flow
     from .key import ClientKey
     from .layer import TransactionLayer
-    from .transaction import ClientUser
+    from .transaction import ClientUser, SuccessUser
 
 __all__ = ["TABLE", "ClientInvite", "Event"]
 
@@ -117,6 +117,11 @@ class ClientInvite(ClientTransaction):
             self._enter(state, response, now)
         self.user.on_response(self, response, now)
 
+    def hand_over(self, heir: SuccessUser) -> None:
+        """Within `on_response` of the first 2xx: those that follow are for `heir`, and the rest is forgotten."""
+        assert self.state is ACCEPTED
+        Accepted(self._layer, self, heir)
+
     def _enter(self, state: State, response: Response, now: float) -> None:
         layer = self._layer
         self.state = state
@@ -178,6 +183,32 @@ class ClientInvite(ClientTransaction):
         self._layer.end_client(self)
         if not answered:
             self.user.on_failure(self, failure, now)
+
+
+class Accepted:
+    """What is left of an INVITE whose 2xx came: a key and a user, for the 2xx that follow (ACCEPTED)."""
+
+    __slots__ = ("_heir", "_layer", "flow", "key")
+
+    def __init__(self, layer: TransactionLayer, transaction: ClientInvite, heir: SuccessUser) -> None:
+        self._layer = layer
+        self._heir = heir
+        self.flow = transaction.flow
+        self.key: ClientKey = transaction.key
+        layer.timers.hand_over(transaction, self)  # timer M
+        layer.replace_client(transaction, self)
+
+    def receive(self, response: Response, now: float) -> None:
+        """A response came: the 2xx again, or one of another fork."""
+        if (ACCEPTED, _event_of(response.status)) in TABLE:
+            self._heir.on_success(response, now)
+
+    def on_timer(self, now: float) -> None:
+        """Timer M."""
+        self._layer.end_client(self)
+
+    def on_flow_closed(self, now: float) -> None:
+        """Another 2xx could come on another connection."""
 
 
 class AckedFailure:

@@ -21,6 +21,7 @@ __all__ = [
     "ServerTransaction",
     "ServerUser",
     "State",
+    "SuccessUser",
     "Timed",
     "TransactionError",
 ]
@@ -63,6 +64,13 @@ class ClientUser(Protocol):
 
     def on_failure(self, transaction: ClientTransaction, failure: Failure, now: float) -> None:
         """No final response came; nothing follows."""
+
+
+class SuccessUser(Protocol):
+    """Whoever looks after an INVITE of ours from its first 2xx on; see `ClientInvite.hand_over`."""
+
+    def on_success(self, response: Response, now: float) -> None:
+        """Another 2xx: a repetition, or that of another fork, for 64*T1 (RFC 6026). Each wants an ACK."""
 
 
 class ServerUser(Protocol):

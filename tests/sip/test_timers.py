@@ -121,3 +121,15 @@ def test_it_is_a_dictionary_of_instants(steps: list[tuple[str, int, float]]) -> 
             assert instants == sorted(instants)
         assert queue.deadline == (min(model.values()) if model else None)
         assert len(queue) == len(model)
+
+
+def test_an_heir_is_due_in_the_place_of_another() -> None:
+    queue: TimerQueue[str] = TimerQueue()
+    queue.set("a", 1.0)
+    queue.set("b", 2.0)
+    queue.hand_over("a", "c")
+    assert queue.deadline == 1.0
+    queue.cancel("a")
+    assert list(queue.pop_due(1.0)) == ["c"]
+    assert list(queue.pop_due(2.0)) == ["b"]
+    assert len(queue) == 0
