@@ -189,8 +189,8 @@ def _leg(session: Session, switch: Switch, role: Role, sdp: str, codecs: tuple[s
     except MediaError as error:
         media.close()
         raise _refused(error) from error
-    leg = Leg(f"{session.id}-{len(session.legs)}", role, sip=switch.sip, media=media, post=session.post_leg)
-    leg.on_close = switch.leg_closed
+    leg = Leg(role, sip=switch.sip, media=media, owner=session)
+    leg.on_close = switch.on_close
     return leg
 
 

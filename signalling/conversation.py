@@ -7,6 +7,7 @@ the session or a new address behind the same media, is answered at once.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sip import (
@@ -30,37 +31,42 @@ from .errors import WrongState
 from .events import Dtmf, LegHeld, LegResumed
 from .info import RELAY_TYPE, TooManyWaiting, body_of, digit_of
 from .legs import DigitPressed, Leg, MediaError, MediaLeg, MediaTimedOut, PassThrough, media_for
-from .session import Session
+from .session import Session, SessionFlow
 
 if TYPE_CHECKING:
     from .switch import Switch
 
 
 class Conversation:
-    """Runs inside the session's task from the moment both legs have answered."""
+    """Runs inside the session's task from the moment both legs have answered; `then` once a third one has joined."""
 
-    def __init__(self, session: Session, switch: Switch, caller: Leg, callee: Leg) -> None:
+    __slots__ = ("_asked", "_legs", "_session", "_switch", "_then")
+
+    def __init__(
+        self, session: Session, switch: Switch, caller: Leg, callee: Leg, then: Callable[[Switch], SessionFlow]
+    ) -> None:
         self._session = session
         self._switch = switch
         self._legs = (caller, callee)
+        self._then = then
         self._asked: dict[Leg, Leg | None] = {}
         "A leg that we sent a re-INVITE to -> the leg whose re-INVITE waits for it, or None if a command did."
 
-    async def run(self) -> None:
-        """Until a leg ends; then raises Finished. When a participant leaves, the other one stays, alone.
-
-        Returns when a third leg has joined.
-        """
+    async def run(self, session: Session) -> SessionFlow:
+        """Until a leg ends; then raises Finished. When a participant leaves, the other one stays, alone."""
         try:
-            while len(self._session.legs) < 3:
-                item = await self._session.next()
-                if isinstance(item, Hold):
-                    self._hold(item)
-                elif item is not None:
-                    self._handle(item)
+            while len(session.legs) < 3:
+                self._take(await session.next())  # and keep nothing of it while waiting for the next
             self._refuse_waiting()
         except LegsDropped as dropped:
-            await stay_alone(self._session, self._switch, dropped)
+            await stay_alone(session, self._switch, dropped)
+        return self._then(self._switch)
+
+    def _take(self, item: LegEvent | Hold | None) -> None:
+        if isinstance(item, Hold):
+            self._hold(item)
+        elif item is not None:
+            self._handle(item)
 
     def _other(self, leg: Leg) -> Leg:
         return self._legs[1] if leg is self._legs[0] else self._legs[0]

@@ -322,7 +322,7 @@ class Dialling:
                 line.give_back()
             raise DialFailed(error.status, str(error), retryable=False) from error
         leg.line = line
-        leg.on_close = self._switch.leg_closed
+        leg.on_close = self._switch.on_close
         self._session.legs.append(leg)
         try:
             await self._ring(stage, leg)
@@ -343,13 +343,7 @@ class Dialling:
             ipv6=stage.ipv6,
             webrtc=not phones,
         )
-        leg = Leg(
-            f"{self._session.id}-{len(self._session.legs)}",
-            self._role,
-            sip=self._switch.sip,
-            media=media,
-            post=self._session.post_leg,
-        )
+        leg = Leg(self._role, sip=self._switch.sip, media=media, owner=self._session)
         if phones and stage.browsers:
             leg.media_for_browsers = media_for(self._switch.media, bypass=False, codecs=codecs, webrtc=True)
         leg.extension = stage.extension
@@ -423,11 +417,11 @@ class Dialling:
         request = invite_for(switch, stage, destination, flow, offer.body).request
         trunk = stage.trunk
         authorize = None
-        route = None if trunk is None else switch.sip.follow  # a phone may be behind NAT: it is reached as it came
+        route = None if trunk is None else switch.follow  # a phone may be behind NAT: it is reached as it came
         if trunk is not None and trunk.username is not None and trunk.password is not None:
             authorize = DigestClient(trunk.username, trunk.password).authorize
         call = switch.calls.invite(request, flow, switch.sip.now(), leg.hear, authorize=authorize, route=route)
-        leg.attempts.append(call)
+        leg.attempts += (call,)
         self._waiting[call] = (destination, flows[1:], offer)
         switch.sip.pump()
         if session.call_id is None:
@@ -444,7 +438,7 @@ class Dialling:
             "sdp": offer.body.decode() or None,
         }
         call = self._switch.browsers.ring(session.tenant, user, frame, offer.media, leg.hear)
-        leg.attempts.append(call)
+        leg.attempts += (call,)
         self._waiting[call] = (None, [], offer)
         session.emit(LegDialled, leg=leg.role, call_id=call.call_id, target=f"user:{user}", trunk=None)
 
@@ -455,8 +449,7 @@ class Dialling:
                 self._ringing(leg, event)
         elif isinstance(event, Failed):
             destination, flows, offer = self._waiting.pop(event.call)
-            if event.call in leg.attempts:
-                leg.attempts.remove(event.call)
+            leg.attempts = tuple(attempt for attempt in leg.attempts if attempt is not event.call)
             unreachable = event.cause in ("timeout", "transport") or event.status == 503
             if destination is not None and flows and unreachable:
                 self._send(stage, leg, destination, flows, offer)

@@ -307,6 +307,10 @@ def wire_kind(kind: type[SessionEvent]) -> str:
     return _WIRE_KINDS[kind]
 
 
+Happened = tuple[int, type[SessionEvent], int, float, dict[str, Any]]
+"An event as its session keeps it: position, class, seq, seconds since the epoch, fields."
+
+
 class Happening(NamedTuple):
     """An event before it is made into a value: what followers of the bus get, for most are never looked at."""
 

@@ -17,7 +17,7 @@ from .dialing import DialFailed, Dialling, Plan, bridged, seat
 from .errors import WrongState
 from .info import said_by
 from .legs import DigitPressed, Joined, Leg, MediaError, MediaLeg, Mix, PassThrough, Role
-from .session import Session
+from .session import Session, SessionFlow
 
 if TYPE_CHECKING:
     from .switch import Switch
@@ -36,15 +36,14 @@ class Summons:
     "The caller's INVITE carries no SDP."
 
 
-async def converse(session: Session, switch: Switch, caller: Leg, callee: Leg) -> None:
-    """Two parties talk, and whoever joins them. Raises Finished."""
-    await Conversation(session, switch, caller, callee).run()
-    await gather(session, switch)
+def converse(session: Session, switch: Switch, caller: Leg, callee: Leg) -> SessionFlow:
+    """Flow: two parties talk, and whoever joins them. Raises Finished."""
+    return Conversation(session, switch, caller, callee, gather).run
 
 
-async def gather(session: Session, switch: Switch) -> None:
+def gather(switch: Switch) -> SessionFlow:
     """Flow: all legs of the session hear each other, until there is nobody to talk to. Raises Finished."""
-    await Gathering(session, switch).run()
+    return lambda session: Gathering(session, switch).run()
 
 
 def arrive(session: Session, switch: Switch, leg: Leg) -> None:
@@ -53,7 +52,7 @@ def arrive(session: Session, switch: Switch, leg: Leg) -> None:
     if session.has_task:
         leg.hear(Joined())
     else:
-        session.start(lambda session: gather(session, switch))
+        session.start(gather(switch))
 
 
 def check_summons(session: Session, more: int) -> None:

@@ -39,7 +39,7 @@ from .gathering import converse
 from .legs import Joined, Leg, MediaError, PassThrough, media_for, wants_webrtc
 from .ports import CredentialStore
 from .routing import Principal, ToService
-from .session import Session
+from .session import Session, SessionFlow
 
 if TYPE_CHECKING:
     from .registry import Registry
@@ -231,7 +231,7 @@ class Inbound:
             media = media_for(switch.media, bypass=plan.bypass, codecs=plan.codecs, peer=flow.remote[0], webrtc=webrtc)
         except MediaError as error:
             raise Refused(error.status, str(error), [("Retry-After", str(switch.limits.retry_after_s))]) from error
-        leg = Leg(f"{session.id}-0", "caller", sip=switch.sip, media=media, post=session.post_leg)
+        leg = Leg("caller", sip=switch.sip, media=media, owner=session)
         try:
             if offer is not None:
                 media.receive_offer(offer)
@@ -239,13 +239,13 @@ class Inbound:
             media.close()
             raise Refused(error.status, headers=[("Warning", f'399 ringway "{_quotable(error)}"')]) from error
         switch.take_extension(leg, extension)
-        leg.on_close = switch.leg_closed
-        route = switch.sip.follow if principal.kind == "trunk" else None
+        leg.on_close = switch.on_close
+        route = switch.follow if principal.kind == "trunk" else None
         leg.call = switch.calls.incoming(transaction, now, leg.hear, contact=contact_for(flow), route=route)
         return leg
 
 
-async def connect(session: Session, switch: Switch, caller: Leg, plan: Plan) -> None:
+async def connect(session: Session, switch: Switch, caller: Leg, plan: Plan) -> SessionFlow:
     """Flow: the caller waits while the plan is dialled, then both talk."""
     seat(session, switch, caller)
     late = isinstance(caller.media, PassThrough) and caller.media.remote_sdp is None
@@ -262,7 +262,7 @@ async def connect(session: Session, switch: Switch, caller: Leg, plan: Plan) -> 
         raise Finished(str(error), by="server", status=488) from error
     seat(session, switch, callee)
     bridge_answered(session, switch, caller, callee)
-    await converse(session, switch, caller, callee)
+    return converse(session, switch, caller, callee)
 
 
 async def serve(session: Session, switch: Switch, caller: Leg, service: str) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from media import PLAYER_CODECS, Codec, LegStats, MediaError, MediaLeg, Mix
 from media import Media as MediaPort
@@ -53,7 +52,12 @@ class Joined:
     """A leg was added to the session, answered already."""
 
 
-Post = Callable[["Leg", object], None]
+class LegOwner(Protocol):
+    """Who gets what a leg reports: its session."""
+
+    def post_leg(self, leg: Leg, event: object) -> None:
+        """Take an event of the leg's call, or of its media."""
+
 
 __all__ = [
     "PLAYER_CODECS",
@@ -72,16 +76,13 @@ __all__ = [
 SECURE_OFFER = re.compile(r"^m=audio [0-9]+ (?:UDP/TLS/RTP/SAVPF?|RTP/SAVPF) ", re.MULTILINE)
 "Of audio keyed by DTLS."
 
-_pass_through_ids = itertools.count(1)
-
 
 class PassThrough:
     """A MediaLeg without media (`media = "bypass"`): SDP crosses from leg to leg as it came."""
 
-    __slots__ = ("id", "local_sdp", "on_dtmf", "on_dtmf_begin", "on_timeout", "remote_sdp")
+    __slots__ = ("local_sdp", "on_dtmf", "on_dtmf_begin", "on_timeout", "remote_sdp")
 
     def __init__(self) -> None:
-        self.id = f"bypass-{next(_pass_through_ids)}"
         self.on_timeout: Callable[[MediaLeg, str], None] | None = None
         self.on_dtmf_begin: Callable[[MediaLeg, str], bool] | None = None
         self.on_dtmf: Callable[[MediaLeg, str, int], None] | None = None
@@ -116,6 +117,7 @@ class PassThrough:
     def close(self) -> None:
         """Nothing is open."""
 
+    id = "bypass"
     codecs: tuple[Codec, ...] = ()
     events: tuple[Codec, ...] = ()
     ptime_ms: int | None = None
@@ -139,13 +141,13 @@ class Leg:
     """One party's attachment to a session.
 
     `call` is the signalling in its present state: an IncomingCall, OutgoingCalls while it rings (one a contact), a
-    Call once answered, or their twins for a browser. `post` gets every event of it, with the leg.
+    Call once answered, or their twins for a browser. `owner` gets every event of it, with the leg.
     """
 
     __slots__ = (
         "_doubles",
         "_infos",
-        "_post",
+        "_owner",
         "_sip",
         "attempts",
         "away",
@@ -154,7 +156,6 @@ class Leg:
         "closed",
         "extension",
         "held",
-        "id",
         "line",
         "media",
         "media_for_browsers",
@@ -166,14 +167,13 @@ class Leg:
         "user",
     )
 
-    def __init__(self, leg_id: str, role: Role, *, sip: SipPort, media: MediaLeg, post: Post) -> None:
-        self.id = leg_id
+    def __init__(self, role: Role, *, sip: SipPort, media: MediaLeg, owner: LegOwner) -> None:
         self.role: Role = role
         self.media = media
         self.media_for_browsers: MediaLeg | None = None
         "A second choice while phones and browsers ring together; the one that answers decides."
         self.call: IncomingCall | BrowserInvite | Call | BrowserCall | None = None
-        self.attempts: list[OutgoingCall | BrowserRinging] = []
+        self.attempts: tuple[OutgoingCall | BrowserRinging, ...] = ()
         self.closed = False
         self.needs_ack = False
         "Its 2xx made an offer that waits for the other party's answer (late offer, media bypassed)."
@@ -194,10 +194,10 @@ class Leg:
         self.user: str | None = None
         "Id of the user, where it is known by more than the number."
         self.on_close: Callable[[Leg], None] | None = None
-        self._doubles = Doubles()
-        self._infos = InfoQueue()
+        self._doubles: Doubles | None = None  # as `_infos` made for the few legs that need it
+        self._infos: InfoQueue | None = None
         self._sip = sip
-        self._post = post
+        self._owner = owner
         self._listen(media)
 
     def choose(self, media: MediaLeg) -> None:
@@ -218,24 +218,34 @@ class Leg:
             event.respond(self._sip.now(), 200)
             self._sip.pump()
             return
-        self._post(self, event)
+        self._owner.post_leg(self, event)
 
     def _is_double(self, event: RequestReceived) -> bool:
         """Whether an INFO says a digit that a telephone-event has said."""
         digit = said_by(event.request)
-        return digit is not None and not self._doubles.info_comes(digit, self._sip.now())
+        return digit is not None and not self._said().info_comes(digit, self._sip.now())
+
+    def _said(self) -> Doubles:
+        if self._doubles is None:
+            self._doubles = Doubles()
+        return self._doubles
 
     def _on_silence(self, media: MediaLeg, reason: str) -> None:
         self.hear(MediaTimedOut(reason))
 
+    def _mind_silence(self) -> None:
+        if not isinstance(self.media, PassThrough):
+            self.media.on_timeout = self._on_silence
+
     def _listen(self, media: MediaLeg) -> None:
-        media.on_dtmf_begin, media.on_dtmf = self._on_digit_begin, self._on_digit
+        if not isinstance(media, PassThrough):  # which hears nothing
+            media.on_dtmf_begin, media.on_dtmf = self._on_digit_begin, self._on_digit
 
     def _on_digit_begin(self, media: MediaLeg, digit: str) -> bool:
-        return self._doubles.event_begins(digit, self._sip.now())
+        return self._said().event_begins(digit, self._sip.now())
 
     def _on_digit(self, media: MediaLeg, digit: str, duration_ms: int) -> None:
-        self._doubles.event_ends(digit, self._sip.now())
+        self._said().event_ends(digit, self._sip.now())
         self.hear(DigitPressed(digit, duration_ms))
 
     @property
@@ -254,7 +264,7 @@ class Leg:
         self.call = call
         self.participant = participant
         self.media.mute(participant.muted)
-        self.media.on_timeout = self._on_silence
+        self._mind_silence()
 
     def lose(self) -> None:
         """The browser is gone for the moment. Its media with it: who comes back gets another one, see `renew`."""
@@ -276,7 +286,7 @@ class Leg:
     def is_back(self) -> None:
         """The browser answered the offer."""
         self.away = False
-        self.media.on_timeout = self._on_silence
+        self._mind_silence()
         if self.participant is not None:
             self.media.mute(self.participant.muted)
 
@@ -303,13 +313,15 @@ class Leg:
         call = self.established
         if call is None:
             raise CallStateError("the call is not established")
+        if self._infos is None:
+            self._infos = InfoQueue()
         self._infos.send(call, self._sip.now(), content_type, body, origin)
         self._sip.pump()
 
     def info_answered(self, status: int) -> None:
         """The INFO under way has its final answer."""
         call = self.established
-        if call is not None:
+        if call is not None and self._infos is not None:
             self._infos.answered(call, self._sip.now(), status)
             self._sip.pump()
 
@@ -335,26 +347,26 @@ class Leg:
         else:
             sdp = self.media.create_answer(other)
         self.call = call.accept(self._sip.now(), sdp)
-        self.media.on_timeout = self._on_silence  # only now: a phone that rings need not send anything
+        self._mind_silence()  # only now: a phone that rings need not send anything
         self._sip.pump()
 
     def answered(self, call: Call | BrowserCall) -> None:
         """One of the attempts was answered: the others are cancelled (RFC 3326)."""
         self.call = call
-        self.media.on_timeout = self._on_silence
+        self._mind_silence()
         self.cancel_attempts(ANSWERED_ELSEWHERE, but=call)
-        self.attempts = []
+        self.attempts = ()
 
     def cancel_attempts(self, reason: str | None, *, but: Call | BrowserCall | None = None) -> None:
         """Stop ringing wherever it rings."""
         if len(self.attempts) == (but is not None):
-            self.attempts = []
+            self.attempts = ()
             return
         now = self._sip.now()
         for attempt in self.attempts:
             if but is None or attempt.call_id != but.call_id:
                 attempt.cancel(now, reason)
-        self.attempts = []
+        self.attempts = ()
         self._sip.pump()
 
     def hang_up(self, status: int, reason: str, *, header: str | None = None) -> None:
@@ -391,7 +403,7 @@ class Leg:
 
     def _release(self) -> None:
         self.call = None
-        self.attempts = []
+        self.attempts = ()
         self.media.on_timeout = None
         self.choose(self.media)
         _deafen(self.media)

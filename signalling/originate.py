@@ -25,7 +25,7 @@ from .gathering import Summons, converse
 from .inbound import attend
 from .legs import PLAYER_CODECS, MediaError, media_for
 from .routing import Principal, ToExtension, ToService
-from .session import Session
+from .session import Session, SessionFlow
 
 if TYPE_CHECKING:
     from .switch import Switch
@@ -186,7 +186,7 @@ def summons_for(session: Session, switch: Switch, origination: Origination) -> S
     return Summons(origination.callee_plan, None if here else caller, late_offer=not request.send_sdp)
 
 
-async def run(session: Session, switch: Switch, origination: Origination) -> None:
+async def run(session: Session, switch: Switch, origination: Origination) -> SessionFlow | None:
     """Flow: ring the caller, then the callee, then both talk (D11)."""
     for note in origination.notes:
         session.note(note)
@@ -199,7 +199,7 @@ async def run(session: Session, switch: Switch, origination: Origination) -> Non
     seat(session, switch, caller)
     if isinstance(origination.callee_plan, ToService):
         await attend(session, switch, caller, origination.callee_plan.service)
-        return
+        return None
     switch.media.ringback(caller.media)
     try:
         callee = await Dialling(session, switch, origination.callee_plan, caller).run()
@@ -208,7 +208,7 @@ async def run(session: Session, switch: Switch, origination: Origination) -> Non
         raise Finished(failed.reason, by="callee", status=failed.status_to_tell) from failed
     seat(session, switch, callee)
     bridge_answered(session, switch, caller, callee)
-    await converse(session, switch, caller, callee)
+    return converse(session, switch, caller, callee)
 
 
 async def rehearse(switch: Switch, origination: Origination) -> DryRun:

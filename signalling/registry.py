@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,7 +20,7 @@ from .originate import DryRun, OriginateRequest
 from .people import People
 from .rooms import Channel, Role, Rooms
 from .routing import Principal
-from .session import Origin, Session
+from .session import Origin, Session, SessionFlow
 from .switch import Switch
 
 log = structlog.get_logger("signalling.registry")
@@ -42,6 +42,7 @@ class Registry:
         self._answered = 0
         self._closing = False
         self._last_id = 0
+        self._hear_answer, self._hear_end = self._on_answer, self._on_end  # bound once for all sessions
 
     @property
     def bus(self) -> EventBus:
@@ -141,8 +142,8 @@ class Registry:
             user_data=request.user_data,
         )
 
-        async def flow(session: Session) -> None:
-            await originate.run(session, self.switch, origination)
+        def flow(session: Session) -> Awaitable[SessionFlow | None]:
+            return originate.run(session, self.switch, origination)
 
         if session is not None and session.has_task and not session.ended:
             gathering.summon(session, originate.summons_for(session, self.switch, origination), record)
@@ -234,8 +235,8 @@ class Registry:
             record,
             bus=self.switch.bus,
             clock=self.switch.sip.now,
-            on_answer=self._on_answer,
-            on_end=self._on_end,
+            on_answer=self._hear_answer,
+            on_end=self._hear_end,
             **fields,
         )
 

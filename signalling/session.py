@@ -1,13 +1,14 @@
 """[io] A live session: who takes part, their legs, the calls, and the one task that owns them.
 
 Everything that happens to a session is posted to its inbox: the events of its legs, and the commands of the APIs.
-A *flow* (a coroutine function taking the session) reads the inbox and acts, so that a call reads from top to bottom.
+A *flow* (a coroutine function taking the session) reads the inbox and acts, so that a call reads from top to bottom; it
+may return the flow that goes on, and what it kept itself is free.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
 from time import time
 from typing import Any, Literal
@@ -21,6 +22,7 @@ from .events import (
     CallEnded,
     ChatSent,
     EventBus,
+    Happened,
     Happening,
     Noted,
     ParticipantJoined,
@@ -49,11 +51,7 @@ Origin = Literal["sip", "pbx", "callsession", "channels", "invitations", "realti
 "Where a session was made: by a phone or trunk, in one of the dialects, or over the signalling channel."
 Status = Literal["CREATED", "INVITED", "ACTIVE", "PAUSED", "RESOLVED", "ABANDONED"]
 
-
-Happened = tuple[int, type[SessionEvent], int, float, dict[str, Any]]
-"An event before it is made: position, class, seq, seconds since the epoch, fields."
-
-Flow = Callable[["Session"], Awaitable[None]]
+SessionFlow = Callable[["Session"], "Awaitable[SessionFlow | None]"]
 
 
 class Session:
@@ -388,9 +386,9 @@ class Session:
         """What a leg calls with its events."""
         self.post(LegEvent(leg, event))
 
-    async def next(self, deadline: float | None = None) -> LegEvent | Hold | None:
+    def next(self, deadline: float | None = None) -> Coroutine[Any, Any, LegEvent | Hold | None]:
         """See Inbox.next."""
-        return await self._inbox.next(deadline)
+        return self._inbox.next(deadline)
 
     # Commands of the APIs.
 
@@ -467,14 +465,14 @@ class Session:
         self.empty_since = time()
         self.emit(SessionStarted, caller=None, callee=None)
 
-    def start(self, flow: Flow) -> None:
+    def start(self, flow: SessionFlow) -> None:
         """Begin a call: `flow` runs in this session's own task until it returns or raises Finished."""
         if self.kind == "call":
             call = self.call
             self.emit(SessionStarted, caller=call.caller, callee=call.callee)
         self._task = asyncio.get_running_loop().create_task(self._run(flow))
 
-    def add_call(self, record: CallRecord, flow: Flow) -> None:
+    def add_call(self, record: CallRecord, flow: SessionFlow) -> None:
         """Begin another call, in a session that has none now. WrongState."""
         if self.ended or self.has_task:
             raise WrongState("the session has ended" if self.ended else "a call is going on")
@@ -514,10 +512,12 @@ class Session:
         if leg.came_alone and participant is not None and participant.left_at is None:
             self._left(participant, time())
 
-    async def _run(self, flow: Flow) -> None:
-        end = Finished("internal error", by="server", status=500)
+    async def _run(self, flow: SessionFlow | None) -> None:
+        end = None
         try:
-            await flow(self)
+            while flow is not None:
+                running, flow = flow(self), None
+                flow = await running
             end = Finished("completed", by="server")
         except Finished as finished:
             end = finished
@@ -529,7 +529,7 @@ class Session:
         except Exception:  # a fault of ours costs this call and no other; `end` says so
             log.exception("session_failed", session=self.id, call_id=self.call_id)
         finally:
-            self._finish(end)
+            self._finish(end or Finished("internal error", by="server", status=500))
 
     def _finish(self, end: Finished) -> None:
         """The flow is over: the call is, and with it a session that it made."""

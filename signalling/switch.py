@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from sip import CallCore, Registrar
+from sip import CallCore, Dialog, Flow, Registrar
 
 from .events import EventBus
 from .legs import Leg, MediaPort, PassThrough
@@ -52,6 +52,15 @@ class Switch:
     browsers: BrowserPort = field(default_factory=NoBrowsers)
     busy: Counter[str] = field(default_factory=Counter)
     "Extension -> its legs, ringing or answered."
+    on_close: Callable[[Leg], None] = field(init=False, repr=False)
+    "`leg_closed`, as every leg has it: bound once."
+    follow: Callable[[Dialog, Flow], Flow] = field(init=False, repr=False)
+    "The same of the network."
+
+    def __post_init__(self) -> None:
+        """Bind what every call keeps."""
+        self.on_close = self.leg_closed
+        self.follow = self.sip.follow
 
     def bridge(self, a: Leg, b: Leg) -> None:
         """Join the media of two legs; again after a change of the party, harmless when already joined."""
