@@ -46,7 +46,7 @@ _PLAIN_VIA = re.compile(
     r"SIP/2\.0/([A-Z]+) ([A-Za-z0-9](?:[A-Za-z0-9.\-]*[A-Za-z0-9])?)(?::([0-9]{1,5}))?(;" + PLAIN + "+)?"
 ).fullmatch
 _TOKEN68 = re.compile(r"[A-Za-z0-9\-._~+/]+=*").fullmatch
-_CACHED_LENGTH: Final = 256  # characters; longer texts are read each time, so that no cache passes 2 MB
+_CACHED_LENGTH: Final = 256  # characters; longer texts are read each time, so that no cache passes 1 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ def _read_address(text: str) -> Address:
 
 
 # From, To and Contact come with the same text in every message of a dialog.
-_read_address_cached = lru_cache(maxsize=2048)(_read_address)
+_read_address_cached = lru_cache(maxsize=1024)(_read_address)  # a call has four, for as long as it is set up
 
 
 def _parse_bare(text: str) -> Address:
