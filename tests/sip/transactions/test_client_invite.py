@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import weakref
+
 import pytest
 
-from sip.message import Request
+from sip.message import Request, Response
 from sip.stack import SipStack
 from sip.transactions import ClientTransaction, State, TransactionError
 from sip.transactions.client_invite import TABLE, Event
@@ -181,6 +183,55 @@ def test_nothing_but_2xx_counts_in_accepted(line: Line) -> None:
     line.trunk_answers(180, tag="carol")
     assert line.user.events == ["200"]
     assert line.trunk.seen() == ["INVITE"]
+
+
+class Heir:
+    """Writes down the tags of the 2xx that follow the first."""
+
+    def __init__(self) -> None:
+        self.tags: list[str] = []
+
+    def on_success(self, response: Response, now: float) -> None:
+        self.tags.append(response.to.tag or "")
+
+
+class Giver(RecordingClient):
+    """Hands its INVITE over at the first 2xx."""
+
+    def __init__(self, stack: SipStack, heir: Heir) -> None:
+        super().__init__()
+        self.stack, self.heir = stack, heir
+
+    def on_response(self, transaction: ClientTransaction, response: Response, now: float) -> None:
+        super().on_response(transaction, response, now)
+        if response.status == 200:
+            self.stack.hand_over(transaction, self.heir)
+
+
+@pytest.mark.parametrize("transport", ["UDP", "TCP"])
+def test_an_heir_has_each_further_2xx_for_64_t1(transport: str) -> None:
+    """RFC 6026 §7.2 as without one; the transaction is let go, and with it the request and the user that it keeps."""
+    line, heir = Line(transport), Heir()
+    line.user = Giver(line.stack, heir)
+    line.invite()
+    line.trunk_answers(180)
+    line.trunk_answers(200)
+    line.trunk_answers(486, tag="carol")
+    line.trunk_answers(180, tag="carol")
+    assert line.user.events == ["180", "200"]
+    user = weakref.ref(line.user)
+    del line.transaction, line.user
+    assert user() is None
+    if transport == "TCP":
+        line.us.close_flow(line.trunk)
+    line.trunk_answers(200)
+    line.net.run_for(31.9)
+    line.trunk_answers(200, tag="carol")
+    assert heir.tags == ["bob", "carol"]
+    line.net.run_for(0.2)
+    assert line.is_quiet()
+    line.trunk_answers(200)
+    assert len(heir.tags) == 2
 
 
 def test_a_closed_flow_fails_calling_and_proceeding(tcp: Line) -> None:
