@@ -42,6 +42,8 @@ class Registry:
         self._answered = 0
         self._closing = False
         self._last_id = 0
+        self._doors: dict[str, Any] = {"clock": switch.sip.now, "on_answer": self._on_answer, "on_end": self._on_end}
+        "What every session calls: bound once, for each of them would keep three objects of its own."
 
     @property
     def bus(self) -> EventBus:
@@ -233,9 +235,7 @@ class Registry:
             session_id or self._new_id(),
             record,
             bus=self.switch.bus,
-            clock=self.switch.sip.now,
-            on_answer=self._on_answer,
-            on_end=self._on_end,
+            **self._doors,
             **fields,
         )
 

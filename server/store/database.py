@@ -198,7 +198,8 @@ def _adapt_what_is_plain() -> None:
     """
     import sqlite3
 
-    sqlite3.register_adapter(type(None), {}.get)  # None of None, and no call of a function in Python
+    none_of_none: Any = {}.get  # a function of ours would be a call in Python
+    sqlite3.register_adapter(type(None), none_of_none)
     sqlite3.register_adapter(bool, int)
 
 
