@@ -13,9 +13,7 @@ from typing import Any
 
 YOUNG = 10_000  # objects more than were freed, then the first look
 NEVER = 1_000_000  # the collector's own later looks
-LOOKS = (
-    1000  # from one look at all to the next: a second where there are 100,000 sessions, so as seldom as Python's own
-)
+LOOKS = 1000  # from one look at all to the next, as seldom as Python's own: it takes a second at 100,000 sessions
 
 
 class Garbage:
