@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import gc
 import random
 import resource
 import secrets
@@ -61,6 +60,7 @@ from .api.sockets import Sockets
 from .auth import authenticator
 from .dialects import Services, dialects_of, opened_by
 from .errors import ConfigError, Fault, ServerError, StartError
+from .garbage import Garbage
 from .sections import Config, Trunk, split_listen
 from .sections import Extension as ExtensionSection
 from .settings import Settings
@@ -74,7 +74,6 @@ from .web import http_log, make_app
 log = structlog.get_logger("server.app")
 
 DIGEST_ALGORITHMS = ("SHA-256", "MD5")
-GC_THRESHOLDS = (10_000, 20, 50)  # objects of calls die by reference counting; cycles are few, so look seldom
 MODEL_PAUSE_S = 0.02  # between two models that take 1 to 3 ms each
 HTTP_SHUTDOWN_S = 2.0  # for requests in flight when the server stops
 
@@ -548,10 +547,8 @@ async def _serve(config: Config, announce: Callable[[Server], None]) -> None:
     _allow_many_files()
     server = Server(config)
     await server.start()
-    # What was made so far lives as long as the process: the collector need not walk it again and again.
-    gc.freeze()
-    gc.enable()
-    gc.set_threshold(*GC_THRESHOLDS)
+    garbage = Garbage(loop.call_soon_threadsafe)
+    garbage.start()
     announce(server)
     log.info("ready", http=server.http_ports, sip=config.sip.listen)
     building = loop.create_task(_finish(server))
@@ -559,6 +556,7 @@ async def _serve(config: Config, announce: Callable[[Server], None]) -> None:
     log.info("stopping")
     building.cancel()
     await server.stop()
+    garbage.end()
 
 
 async def _finish(server: Server) -> None:
@@ -568,7 +566,6 @@ async def _finish(server: Server) -> None:
         await server.parts.media.load_codecs([name for trunk in server.config.trunks for name in trunk.codecs])
     for _ in build_models():
         await asyncio.sleep(MODEL_PAUSE_S)
-    gc.freeze()  # what was made belongs to what stays
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

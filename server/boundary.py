@@ -135,6 +135,11 @@ def origins(allowed: frozenset[str]) -> Signal:
     return add
 
 
+def for_all_origins(allowed: frozenset[str]) -> Mapping[str, str] | None:
+    """What `origins` adds to every answer but those of OPTIONS; None when that depends on the request."""
+    return _ANYONE if "*" in allowed else None
+
+
 _EXPOSED = {"Access-Control-Expose-Headers": CORS_EXPOSED}
 _ANYONE: Mapping[str, str] = {"Access-Control-Allow-Origin": "*", **_EXPOSED}
 _PREFLIGHT: Mapping[str, str] = {

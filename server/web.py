@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import cache
 from itertools import groupby
@@ -24,7 +24,8 @@ from .api.health import HealthApi
 from .api.input import body_reader, check_charset, check_path, query_reader, unpacked
 from .api.openapi import JSON_TYPE, Bound, Call, Dialect, Operation, Raw
 from .auth import ANYBODY, PERMISSIONS, Authenticator, may_begin
-from .boundary import MAX_BODY, Handler, Spoken, boundary, encoded, origins
+from .boundary import MAX_BODY, Handler, Spoken, boundary, encoded, for_all_origins, origins
+from .whole import Head, in_one_piece
 
 http_log = logging.getLogger("server.http")
 "What aiohttp itself has to say of connections."
@@ -65,14 +66,15 @@ def make_app(
     `opened`: keys of PERMISSIONS that clients without a token may use all the same, as in `tenant` (G8, B26).
     ValueError for an operation without a permission, and for two of the same method and path.
     """
-    opened = frozenset(opened)
+    opened, cors_origins = frozenset(opened), frozenset(cors_origins)
     all_of = tuple(_checked(dialect, opened) for dialect in (*dialects, HealthApi(why_not_ready).dialect()))
     app = web.Application(
         middlewares=[boundary(Spoken(all_of))],
         client_max_size=MAX_BODY,
         handler_args={"auto_decompress": False},  # `unpacked` does it, and stops at the limit
     )
-    app.on_response_prepare.append(origins(frozenset(cors_origins)))
+    app.on_response_prepare.append(origins(cors_origins))
+    everywhere = for_all_origins(cors_origins)
     app[DIALECTS] = all_of
     app.on_shutdown.append(_end_streams(all_of))
     routes = _routes(all_of)
@@ -80,7 +82,7 @@ def make_app(
     for shape, group in groupby(routes, key=lambda route: _shape(route[0])):
         methods: set[str] = set()
         for path, bound, dialect in group:
-            handler = _handler(bound, dialect, tokens, tenant)
+            handler = _handler(bound, dialect, tokens, tenant, everywhere)
             app.router.add_route(bound.operation.method, path, handler)
             methods.add(bound.operation.method)
             if bound.operation.method == hdrs.METH_GET and not bound.operation.streams:
@@ -152,8 +154,13 @@ def _no_other(methods: Iterable[str]) -> Handler:
     return refuse
 
 
-def _handler(bound: Bound, dialect: Dialect, tokens: Authenticator, tenant: str) -> Handler:
-    """From request to answer; all that can be known beforehand is looked up here, once."""
+def _handler(
+    bound: Bound, dialect: Dialect, tokens: Authenticator, tenant: str, everywhere: Mapping[str, str] | None
+) -> Handler:
+    """From request to answer; all that can be known beforehand is looked up here, once.
+
+    `everywhere`: what every answer has in its head; None when that depends on the request.
+    """
     declared = bound.operation
     act = bound.handler
     needs = declared.needs
@@ -162,6 +169,7 @@ def _handler(bound: Bound, dialect: Dialect, tokens: Authenticator, tenant: str)
     read_body = None if declared.body is None else _read_body(declared.body, needed=declared.body_needed)
     omit_none = dialect.omit_none
     status = declared.status
+    head = None if everywhere is None else Head(status, JSON_TYPE, everywhere)
 
     async def handle(request: web.Request) -> web.StreamResponse:
         principal = await principal_of(request)
@@ -177,7 +185,10 @@ def _handler(bound: Bound, dialect: Dialect, tokens: Authenticator, tenant: str)
             wanted["body"] = await read_body(request)
         answer = await act(call, **wanted)
         if isinstance(answer, BaseModel):
-            return web.Response(body=encoded(answer, omit_none=omit_none), status=status, content_type=JSON_TYPE)
+            body = encoded(answer, omit_none=omit_none)
+            if head is not None and in_one_piece(request):
+                return head.before(body)
+            return web.Response(body=body, status=status, content_type=JSON_TYPE)
         return _raw(answer, status) if isinstance(answer, Raw) else answer
 
     return handle
@@ -211,7 +222,13 @@ def _read_body(model: type[BaseModel], *, needed: bool) -> Any:
         kind = request.headers.get(hdrs.CONTENT_TYPE)
         if kind is not None:
             check_charset(kind)
-        data = await request.read()
+        content = request.content
+        if content.is_eof():  # nearly always: it came with the head
+            data = content.read_nowait()
+            if len(data) > MAX_BODY:
+                raise web.HTTPRequestEntityTooLarge(MAX_BODY, len(data))
+        else:
+            data = await request.read()
         coding = request.headers.get(hdrs.CONTENT_ENCODING)
         if coding is not None and data:
             data = unpacked(data, coding, MAX_BODY)
