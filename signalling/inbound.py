@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -240,7 +241,7 @@ class Inbound:
             raise Refused(error.status, headers=[("Warning", f'399 ringway "{_quotable(error)}"')]) from error
         switch.take_extension(leg, extension)
         leg.on_close = switch.leg_closed
-        route = switch.sip.follow if principal.kind == "trunk" else None
+        route = switch.sip.follow if extension is None else partial(switch.way_back, extension)
         leg.call = switch.calls.incoming(transaction, now, leg.hear, contact=contact_for(flow), route=route)
         return leg
 
