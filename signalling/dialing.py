@@ -49,7 +49,9 @@ if TYPE_CHECKING:
 log = structlog.get_logger("signalling.dialing")
 
 ADDRESS_S = 4.0  # for an address of a trunk to say anything at all, if there is another: the INVITE went out four times
-HEAD_SIZE = 700  # bytes, the head of an INVITE of ours with its Via; to choose TCP by RFC 3261 §18.1.1
+HEAD_SIZE = (
+    700  # bytes of an INVITE's head with its Via, but for names and what crosses; to choose TCP (RFC 3261 §18.1.1)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -426,7 +428,9 @@ class Dialling:
             flows = [flow]
         else:
             try:
-                flows = await self._switch.sip.flows_to(destination.next_hop, size=len(offer.body) + HEAD_SIZE)
+                flows = await self._switch.sip.flows_to(
+                    destination.next_hop, size=stage.intent.head_size + len(offer.body)
+                )
             except ResolveError as error:
                 self._failed(DialFailed(503, str(error), retryable=True))
                 return

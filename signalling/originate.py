@@ -9,7 +9,6 @@ from sip import AutoAnswer, Binding, CallIntent, Flow, ParseError, ResolveError,
 
 from .commands import Finished
 from .dialing import (
-    HEAD_SIZE,
     Destination,
     DialFailed,
     Dialling,
@@ -269,7 +268,7 @@ async def _first_reachable(
                 return stage, destination, destination.flow, tuple(unreachable)
             body = _offer(switch, plan, stage, destination, stage.ipv6) if with_sdp else b""
             try:
-                flows = await switch.sip.flows_to(destination.next_hop, size=len(body) + HEAD_SIZE)
+                flows = await switch.sip.flows_to(destination.next_hop, size=stage.intent.head_size + len(body))
             except ResolveError as error:
                 unreachable.append((stage.trunk.name if stage.trunk else stage.name, str(error)))
             else:

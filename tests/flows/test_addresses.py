@@ -160,6 +160,20 @@ def test_13_a_trunk_whose_name_has_ipv6_addresses_alone_is_offered_one_of_ours(s
     assert house.media.live == []  # nobody is there
 
 
+def test_7_an_invite_that_what_crosses_makes_large_goes_by_tcp(sim: Sim) -> None:
+    house = House(sim, trunks=[trunk("carrier", pai="caller", rpi="caller")], routes=[route(".", "carrier")])
+    house.carrier("carrier")
+    sim.network.listen((sim.network.host("carrier"), 5060), lambda end: None)
+    alice = house.phone("1001")
+    alice.invite("+33123", headers=[("User-to-User", "56" * 120 + ";encoding=hex"), ("Subject", "x" * 200)])
+    alice.invite("+33124")
+    sim.run_for(0.5)
+    ways = {
+        text.split()[1][:10]: text.splitlines()[1][:16] for text in sim.network.messages("INVITE", source="ringway")
+    }
+    assert ways == {"sip:+33123": "Via: SIP/2.0/TCP", "sip:+33124": "Via: SIP/2.0/UDP"}
+
+
 # A phone's connection.
 
 

@@ -401,7 +401,7 @@ def test_16_dry_run_of_a_large_invite_goes_the_way_it_would_go(sim: Sim) -> None
     alice = house.phone("1001")
     alice.script.answer_after_s = 0.1
     house.phone("1002")
-    with patch("signalling.dialing.HEAD_SIZE", 1200), patch("signalling.originate.HEAD_SIZE", 1200):
+    with patch("sip.outgoing.HEAD_SIZE", 1200):
         shown, sent = rehearsed_and_sent(sim, house, 1, callee="+33123")
     assert shown.splitlines()[1].startswith("Via: SIP/2.0/TCP ")
     assert shown.splitlines()[1] == sent.splitlines()[1]
