@@ -226,10 +226,13 @@ class Inbound:
         if extension is not None and switch.at_limit(extension):
             raise Refused(503, "Too many calls", [("Retry-After", str(switch.limits.retry_after_s))])
         request, flow = transaction.request, transaction.flow
+        codecs = plan.codecs
+        if extension is None and (line := switch.lines.get(principal.name)) is not None:
+            codecs = line.config.codecs or codecs
         try:
             offer = session_description(request)
             webrtc = wants_webrtc(flow.transport, offer)
-            media = media_for(switch.media, bypass=plan.bypass, codecs=plan.codecs, peer=flow.remote[0], webrtc=webrtc)
+            media = media_for(switch.media, bypass=plan.bypass, codecs=codecs, peer=flow.remote[0], webrtc=webrtc)
         except MediaError as error:
             raise Refused(error.status, str(error), [("Retry-After", str(switch.limits.retry_after_s))]) from error
         leg = Leg(f"{session.id}-0", "caller", sip=switch.sip, media=media, post=session.post_leg)
