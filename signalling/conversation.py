@@ -51,6 +51,8 @@ class Conversation:
         self._then = then
         self._asked: dict[Leg, Leg | None] = {}
         "A leg that we sent a re-INVITE to -> the leg whose re-INVITE waits for it, or None if a command did."
+        self._withdrawn: set[Leg] = set()
+        "Of these, those whose re-INVITE was cancelled: a 2xx may cross the CANCEL."
 
     async def run(self, session: Session) -> SessionFlow:
         """Until a leg ends; then raises Finished. When a participant leaves, the other one stays, alone."""
@@ -156,6 +158,9 @@ class Conversation:
             if event.sdp is None:
                 raise MediaError("the answer to the re-INVITE carries no SDP")
             leg.media.receive_answer(event.sdp)
+            if leg in self._withdrawn:
+                self._withdrawn.discard(leg)
+                self._ask(leg, None, leg.media.create_offer(self._other(leg).media, follow_hold(self._session, leg)))
             if leg.away:
                 leg.is_back()
                 self._join()
@@ -165,12 +170,12 @@ class Conversation:
                 origin.established.accept_reinvite(now, answer)
                 origin.on_hold = origin.media.on_hold
                 self._tell_hold(origin, before)
-        except MediaError as error:
+        except (MediaError, CallStateError) as error:
             self._session.note(f"a change of media failed: {error}")
             leg.media.rollback()
             if origin is not None and origin.established is not None:
                 origin.media.rollback()
-                origin.established.reject_reinvite(now, error.status)
+                origin.established.reject_reinvite(now, error.status if isinstance(error, MediaError) else 491)
         self._switch.sip.pump()
 
     def _tell_hold(self, leg: Leg, before: bool) -> None:
@@ -180,6 +185,7 @@ class Conversation:
 
     def _on_refusal(self, leg: Leg, event: ReinviteFailed) -> None:
         origin = self._asked.pop(leg, None)
+        self._withdrawn.discard(leg)
         leg.media.rollback()
         if origin is not None and origin.established is not None:
             origin.media.rollback()
@@ -193,6 +199,7 @@ class Conversation:
         for asked, origin in self._asked.items():
             if origin is leg and asked.established is not None:
                 self._asked[asked] = None
+                self._withdrawn.add(asked)
                 asked.established.cancel_reinvite(self._switch.sip.now())
         self._switch.sip.pump()
 

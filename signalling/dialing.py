@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
@@ -42,10 +44,14 @@ from .session import Session
 
 if TYPE_CHECKING:
     from .switch import Switch
+    from .trunks import TrunkLine
 
 log = structlog.get_logger("signalling.dialing")
 
-HEAD_SIZE = 700  # bytes, the head of an INVITE of ours with its Via; to choose TCP by RFC 3261 §18.1.1
+ADDRESS_S = 4.0  # for an address of a trunk to say anything at all, if there is another: the INVITE went out four times
+HEAD_SIZE = (
+    700  # bytes of an INVITE's head with its Via, but for names and what crosses; to choose TCP (RFC 3261 §18.1.1)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +290,9 @@ class Dialling:
         self._role: Role = role or ("caller" if near is None else "callee")
         self._others = others or WaitingAlone(session, switch)
         self._late_offer = False
+        self._line: TrunkLine | None = None
+        "The trunk tried last."
+        self._next_address_at = inf
         self._waiting: dict[OutgoingCall | BrowserRinging, tuple[Destination | None, list[Flow], Offer]] = {}
         self._rang = False
         self._worst: DialFailed | None = None
@@ -312,9 +321,11 @@ class Dialling:
             raise DialFailed(486, "Busy Here", retryable=False)
         if stage.trunk is not None:
             line = self._switch.lines.get(stage.trunk.name)
-            refused = "it was taken away" if line is None else line.take(self._switch.sip.now())
+            again = line is not None and line is self._line
+            refused = "it was taken away" if line is None else line.take(self._switch.sip.now(), again=again)
             if refused is not None:
                 raise DialFailed(503, f"trunk {stage.trunk.name}: {refused}", retryable=True)
+            self._line = line
         try:
             leg = self._leg(stage)
         except MediaError as error:
@@ -333,8 +344,8 @@ class Dialling:
         return leg
 
     def _leg(self, stage: Stage) -> Leg:
-        codecs = (stage.trunk.codecs if stage.trunk is not None else ()) or self._plan.codecs
         phones = stage.phones
+        codecs = self._codecs(stage)
         media = media_for(
             self._switch.media,
             bypass=self._plan.bypass,
@@ -352,6 +363,9 @@ class Dialling:
             self._switch.busy[stage.extension] += 1
         return leg
 
+    def _codecs(self, stage: Stage) -> tuple[str, ...]:
+        return (stage.trunk.codecs if stage.trunk is not None else ()) or self._plan.codecs
+
     async def _ring(self, stage: Stage, leg: Leg) -> None:
         try:
             offers = self._offers(leg)
@@ -360,6 +374,7 @@ class Dialling:
         session, switch = self._session, self._switch
         session.call.trunk = stage.trunk.name if stage.trunk is not None else session.call.trunk
         self._waiting.clear()
+        self._next_address_at = inf
         self._rang = False
         self._worst = None
         for destination in stage.destinations:
@@ -372,16 +387,18 @@ class Dialling:
             if not self._rang and stage.progress_s is not None:
                 limit = min(limit, stage.progress_s)
             try:
-                item = await session.next(started + limit)
+                item = await session.next(min(started + limit, self._next_address_at))
             except LegsDropped as dropped:
                 if leg in dropped.legs:
                     raise
                 self._others.drop(dropped)
                 continue
-            if item is None:
+            if item is None and switch.sip.now() < started + limit:
+                self._leave_silent(stage, leg)
+            elif item is None:
                 status = 480 if stage.trunk is None else 408
                 raise DialFailed(status, f"no answer within {limit:g} s", retryable=True)
-            if isinstance(item, Hold) or item.leg is not leg:
+            elif isinstance(item, Hold) or item.leg is not leg:
                 self._others.handle(item)
             elif isinstance(item.event, Answered):
                 self._answered(leg, item.event)
@@ -405,7 +422,9 @@ class Dialling:
             flows = [flow]
         else:
             try:
-                flows = await self._switch.sip.flows_to(destination.next_hop, size=len(offer.body) + HEAD_SIZE)
+                flows = await self._switch.sip.flows_to(
+                    destination.next_hop, size=stage.intent.head_size + len(offer.body)
+                )
             except ResolveError as error:
                 self._failed(DialFailed(503, str(error), retryable=True))
                 return
@@ -414,20 +433,48 @@ class Dialling:
     def _send(self, stage: Stage, leg: Leg, destination: Destination, flows: list[Flow], offer: Offer) -> None:
         switch, session = self._switch, self._session
         flow = flows[0]
+        offer = self._of_family(stage, leg, flow, offer)
         request = invite_for(switch, stage, destination, flow, offer.body).request
         trunk = stage.trunk
         authorize = None
-        route = None if trunk is None else switch.follow  # a phone may be behind NAT: it is reached as it came
+        route = switch.follow if stage.extension is None else partial(switch.way_back, stage.extension)
         if trunk is not None and trunk.username is not None and trunk.password is not None:
             authorize = DigestClient(trunk.username, trunk.password).authorize
         call = switch.calls.invite(request, flow, switch.sip.now(), leg.hear, authorize=authorize, route=route)
         leg.attempts += (call,)
         self._waiting[call] = (destination, flows[1:], offer)
+        if flows[1:] and stage.progress_s is not None:
+            self._next_address_at = switch.sip.now() + min(ADDRESS_S, stage.progress_s / 2)
         switch.sip.pump()
         if session.call_id is None:
             session.call_id = call.call_id
         name = trunk.name if trunk is not None else None
         session.emit(LegDialled, leg=leg.role, call_id=call.call_id, target=request.uri, trunk=name)
+
+    def _of_family(self, stage: Stage, leg: Leg, flow: Flow, offer: Offer) -> Offer:
+        """The offer; of other media if it names an address of the IP version that DNS did not lead to."""
+        ipv6 = ":" in flow.remote[0]
+        if not offer.body or stage.trunk is None or self._plan.bypass or (b" IN IP6 " in offer.body) == ipv6:
+            return offer
+        try:
+            leg.choose(media_for(self._switch.media, bypass=False, codecs=self._codecs(stage), ipv6=ipv6))
+            return self._offers(leg)[0]
+        except MediaError as error:
+            self._session.note(f"no media of the trunk's IP version: {error}")
+            return offer
+
+    def _leave_silent(self, stage: Stage, leg: Leg) -> None:
+        """An address from which nothing came gives way to the next one of its host (RFC 3263 §4.3).
+
+        Timer B, which RFC 3263 would wait for, lasts longer than a trunk may take in all.
+        """
+        self._next_address_at = inf
+        for call, (destination, flows, offer) in list(self._waiting.items()):
+            if isinstance(call, OutgoingCall) and call.silent and destination is not None and flows:
+                del self._waiting[call]
+                leg.attempts.remove(call)
+                call.cancel(self._switch.sip.now())
+                self._send(stage, leg, destination, flows, offer)
 
     def _ring_browsers(self, stage: Stage, leg: Leg, user: str, offer: Offer) -> None:
         intent, session = stage.intent, self._session
@@ -447,7 +494,7 @@ class Dialling:
         if isinstance(event, Ringing):
             if event.status > 100:
                 self._ringing(leg, event)
-        elif isinstance(event, Failed):
+        elif isinstance(event, Failed) and event.call in self._waiting:
             destination, flows, offer = self._waiting.pop(event.call)
             leg.attempts = tuple(attempt for attempt in leg.attempts if attempt is not event.call)
             unreachable = event.cause in ("timeout", "transport") or event.status == 503

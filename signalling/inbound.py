@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -225,10 +226,13 @@ class Inbound:
         if extension is not None and switch.at_limit(extension):
             raise Refused(503, "Too many calls", [("Retry-After", str(switch.limits.retry_after_s))])
         request, flow = transaction.request, transaction.flow
+        codecs = plan.codecs
+        if extension is None and (line := switch.lines.get(principal.name)) is not None:
+            codecs = line.config.codecs or codecs
         try:
             offer = session_description(request)
             webrtc = wants_webrtc(flow.transport, offer)
-            media = media_for(switch.media, bypass=plan.bypass, codecs=plan.codecs, peer=flow.remote[0], webrtc=webrtc)
+            media = media_for(switch.media, bypass=plan.bypass, codecs=codecs, peer=flow.remote[0], webrtc=webrtc)
         except MediaError as error:
             raise Refused(error.status, str(error), [("Retry-After", str(switch.limits.retry_after_s))]) from error
         leg = Leg("caller", sip=switch.sip, media=media, owner=session)
@@ -240,7 +244,7 @@ class Inbound:
             raise Refused(error.status, headers=[("Warning", f'399 ringway "{_quotable(error)}"')]) from error
         switch.take_extension(leg, extension)
         leg.on_close = switch.on_close
-        route = switch.follow if principal.kind == "trunk" else None
+        route = switch.follow if extension is None else partial(switch.way_back, extension)
         leg.call = switch.calls.incoming(transaction, now, leg.hear, contact=contact_for(flow), route=route)
         return leg
 

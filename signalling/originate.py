@@ -220,16 +220,8 @@ async def rehearse(switch: Switch, origination: Origination) -> DryRun:
 
 
 async def _rehearse_leg(switch: Switch, role: str, plan: Plan, with_sdp: bool) -> DryRunLeg:
-    stage, destination, flow, unreachable = await _first_reachable(switch, plan)
-    try:
-        codecs = stage.trunk.codecs if stage.trunk else ()
-        media = media_for(switch.media, bypass=False, codecs=codecs, ipv6=stage.ipv6, webrtc=destination.is_browser)
-    except MediaError as error:
-        raise LimitReached(str(error), retry_after_s=switch.limits.retry_after_s) from error
-    try:
-        body = media.create_offer().encode() if with_sdp else b""
-    finally:
-        media.close()
+    stage, destination, flow, unreachable = await _first_reachable(switch, plan, with_sdp)
+    body = _offer(switch, plan, stage, destination, ":" in flow.remote[0]) if with_sdp else b""
     built = invite_for(switch, stage, destination, flow, body, reasons=True)
     request = built.request
     via = f"SIP/2.0/{flow.transport} {flow.sent_by};branch={switch.sip.stack.new_branch()}"
@@ -242,7 +234,9 @@ async def _rehearse_leg(switch: Switch, role: str, plan: Plan, with_sdp: bool) -
         invite=request.to_bytes().decode("utf-8", "replace"),
         headers=(
             ("Via", via, f"the {flow.transport} address of this server that the other side sees"),
-            *((reason.header, reason.value, reason.rule) for reason in built.reasons),
+            *((reason.header, reason.value, reason.rule) for reason in built.reasons[:1]),
+            *(("Route", value, "the Path of the contact's registration (RFC 3327)") for value in destination.routes),
+            *((reason.header, reason.value, reason.rule) for reason in built.reasons[1:]),
             ("Content-Length", str(len(body)), "bytes of the body"),
         ),
         why_not=plan.skipped + unreachable,
@@ -250,15 +244,31 @@ async def _rehearse_leg(switch: Switch, role: str, plan: Plan, with_sdp: bool) -
     )
 
 
-async def _first_reachable(switch: Switch, plan: Plan) -> tuple[Stage, Destination, Flow, tuple[tuple[str, str], ...]]:
+def _offer(switch: Switch, plan: Plan, stage: Stage, destination: Destination, ipv6: bool | None) -> bytes:
+    """The SDP that would be offered. Raises LimitReached."""
+    codecs = (stage.trunk.codecs if stage.trunk else ()) or plan.codecs
+    try:
+        media = media_for(switch.media, bypass=False, codecs=codecs, ipv6=ipv6, webrtc=destination.is_browser)
+    except MediaError as error:
+        raise LimitReached(str(error), retry_after_s=switch.limits.retry_after_s) from error
+    try:
+        return media.create_offer().encode()
+    finally:
+        media.close()
+
+
+async def _first_reachable(
+    switch: Switch, plan: Plan, with_sdp: bool
+) -> tuple[Stage, Destination, Flow, tuple[tuple[str, str], ...]]:
     """Where the first INVITE would go, and what was passed over since its host has no address."""
     unreachable: list[tuple[str, str]] = []
     for stage in plan.stages:
         for destination in stage.destinations:
             if destination.flow is not None:
                 return stage, destination, destination.flow, tuple(unreachable)
+            body = _offer(switch, plan, stage, destination, stage.ipv6) if with_sdp else b""
             try:
-                flows = await switch.sip.flows_to(destination.next_hop)
+                flows = await switch.sip.flows_to(destination.next_hop, size=stage.intent.head_size + len(body))
             except ResolveError as error:
                 unreachable.append((stage.trunk.name if stage.trunk else stage.name, str(error)))
             else:

@@ -67,6 +67,19 @@ class Switch:
         if not isinstance(a.media, PassThrough):
             self.media.bridge(a.media, b.media)
 
+    def way_back(self, extension: str, dialog: Dialog, flow: Flow) -> Flow:
+        """The flow for the requests of a dialog with a phone: as it came, for it may be behind NAT.
+
+        Once that connection is closed, the one that the phone has registered over since.
+        """
+        if not flow.closed:
+            return flow
+        bindings = [one for one in self.registrar.bindings(extension, self.sip.now()) if not one.flow.closed]
+        same = [one for one in bindings if str(one.uri) == dialog.remote_target]
+        # A new connection often means a new port in the contact: with one phone there is no doubt.
+        found = same or (bindings if len(bindings) == 1 else [])
+        return found[0].flow if found else self.sip.follow(dialog, flow)
+
     def at_limit(self, extension: str) -> bool:
         """Whether an extension has as many calls as it may have."""
         known = self.plan.extensions.get(extension)

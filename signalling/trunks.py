@@ -27,12 +27,14 @@ from sip import (
     TrunkConfig,
     TrunkHealth,
     Uri,
+    counts_as_answer,
 )
 
 from .ports import SipPort
 
 log = structlog.get_logger("signalling.trunks")
 
+MAX_PROBED = 8  # addresses of one trunk that are asked in one round of OPTIONS
 UNREGISTER_WAIT_S = 1.0  # at shutdown; a registrar that does not answer must not hold it up
 
 
@@ -51,19 +53,28 @@ class TrunkLine:
     def unusable(self, now: float) -> str | None:
         """Why no call can be given to it now, or None."""
         config = self.config
+        unusable = self._full_or_down()
+        if unusable is None and self.rate.retry_after_s(now) > 0:
+            unusable = f"at its limit of {config.max_calls_per_s:g} calls a second"
+        return unusable
+
+    def _full_or_down(self) -> str | None:
+        config = self.config
         if self.health.state is HealthState.DOWN:
             return f"down: {config.options_misses} OPTIONS in a row were not answered"
         if config.max_calls is not None and self.slots.in_use >= config.max_calls:
             return f"at its limit of {config.max_calls} calls"
-        if self.rate.retry_after_s(now) > 0:
-            return f"at its limit of {config.max_calls_per_s:g} calls a second"
         return None
 
-    def take(self, now: float) -> str | None:
-        """Take a place for one call; why that is impossible, or None when taken. `give_back` must follow."""
-        unusable = self.unusable(now)
+    def take(self, now: float, *, again: bool = False) -> str | None:
+        """Take a place for one call; why that is impossible, or None when taken. `give_back` must follow.
+
+        `again`: the same call at another host of the trunk, which is no other call a second.
+        """
+        unusable = self._full_or_down() if again else self.unusable(now)
         if unusable is None and self.slots.take():
-            self.rate.take(now)
+            if not again:
+                self.rate.take(now)
             return None
         return unusable or f"at its limit of {self.config.max_calls} calls"
 
@@ -79,6 +90,11 @@ class TrunkKeeper:
         self._line = line
         self._sip = sip
         self._probes: set[ClientTransaction] = set()
+        "Of one round of OPTIONS: one to each address, and one answer is enough."
+        self._registrars: list[Flow] = []
+        "Where the REGISTER under way is to go next if it fails (RFC 3263 §4.3)."
+        self._registrar: Flow | None = None
+        "Where the last one was answered."
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -138,23 +154,29 @@ class TrunkKeeper:
                 line.registration.handle_timeout(now)
                 await self._send_registers(line.registration)
 
-    async def _flow(self, uri: Uri) -> Flow | None:
+    async def _flows(self, uri: Uri) -> list[Flow]:
         try:
-            return (await self._sip.flows_to(uri))[0]
+            return await self._sip.flows_to(uri)
         except ResolveError as error:
             log.warning("trunk_unreachable", trunk=self._line.config.name, uri=str(uri), error=str(error))
-            return None
+            return []
 
     async def _probe(self) -> None:
-        target = self._line.config.targets[0]
-        flow = await self._flow(target)
+        """Ask every address of every host: the trunk is up as long as one of them can take a call."""
+        ways = [(target, flow) for target in self._line.config.targets for flow in await self._flows(target)]
         now = self._sip.now()
-        if flow is None:
+        if not ways:
             self._line.health.on_miss(now)
             return
         stack = self._sip.stack
+        for target, flow in ways[:MAX_PROBED]:
+            self._probes.add(stack.send_request(self._options(target, flow), flow, now, self))
+        self._sip.pump()
+
+    def _options(self, target: Uri, flow: Flow) -> Request:
+        stack = self._sip.stack
         us = f"<sip:ringway@{flow.sent_by}>"
-        request = Request(
+        return Request(
             "OPTIONS",
             target,
             [
@@ -167,15 +189,14 @@ class TrunkKeeper:
                 ("Accept", "application/sdp"),
             ],
         )
-        self._probes.add(stack.send_request(request, flow, now, self))
-        self._sip.pump()
 
     async def _registration(self) -> Registration | None:
         config = self._line.config
         registrar = Uri.parse(config.registrar) if config.registrar else config.targets[0]
-        flow = await self._flow(registrar)
-        if flow is None:
+        flows = await self._flows(registrar)
+        if not flows:
             return None
+        flow = flows[0]
         user = config.username or config.name
         parameters = "" if flow.transport == "UDP" else f";transport={flow.transport.lower()}"
         domain = replace(registrar, user=None, password=None, parameters=(), headers="")
@@ -196,12 +217,21 @@ class TrunkKeeper:
 
     async def _send_registers(self, registration: Registration) -> None:
         for request in registration.requests_to_send():
-            flow = await self._flow(request.target)
-            if flow is None:
+            flows = await self._flows(request.target)
+            if self._registrar in flows:  # it knows our nonce, and it lives
+                flows.sort(key=lambda flow: flow != self._registrar)
+            self._registrars = flows
+            if not self._register_next(request):
                 registration.on_failure(self._sip.now(), "the registrar cannot be reached")
-            else:
-                self._sip.stack.send_request(request, flow, self._sip.now(), self)
         self._sip.pump()
+
+    def _register_next(self, request: Request) -> bool:
+        """Send a REGISTER to the next address of the registrar; False when there is none left."""
+        if not self._registrars:
+            return False
+        self._sip.stack.send_request(request, self._registrars.pop(0), self._sip.now(), self)
+        self._sip.pump()
+        return True
 
     def _on_registration(self, registration: Registration) -> None:
         log.info(
@@ -217,21 +247,35 @@ class TrunkKeeper:
         """An answer to an OPTIONS or a REGISTER of ours."""
         if response.status < 200:
             return
-        if transaction in self._probes:
-            self._probes.discard(transaction)
-            self._report(lambda: self._line.health.on_answer(response.status, now))
+        if transaction.request.method == "OPTIONS":
+            self._probed(transaction, response.status, now)
         elif self._line.registration is not None:
+            if response.status == 503 and self._register_next(transaction.request):
+                return
+            self._registrar = transaction.flow
             self._line.registration.on_response(response, now)
         self._wake.set()
 
     def on_failure(self, transaction: ClientTransaction, failure: Failure, now: float) -> None:
         """No answer came, or it could not be sent."""
-        if transaction in self._probes:
-            self._probes.discard(transaction)
-            self._report(lambda: self._line.health.on_miss(now))
+        if transaction.request.method == "OPTIONS":
+            self._probed(transaction, 408, now)
         elif self._line.registration is not None:
+            if self._register_next(transaction.request):
+                return
+            self._registrar = None
             self._line.registration.on_failure(now, failure.name.lower())
         self._wake.set()
+
+    def _probed(self, transaction: ClientTransaction, status: int, now: float) -> None:
+        """One address has answered, or not: the first answer counts, and a miss is when none came."""
+        if transaction not in self._probes:
+            return
+        self._probes.discard(transaction)
+        if counts_as_answer(status):
+            self._probes.clear()
+        if not self._probes:
+            self._report(lambda: self._line.health.on_answer(status, now))
 
     def _report(self, change: Callable[[], None]) -> None:
         before = self._line.health.state

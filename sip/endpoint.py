@@ -341,16 +341,18 @@ class SipEndpoint:
         """The flow for a dialog's requests, by its route set or remote target (RFC 3261 §12.2.1.1).
 
         For peers that are not behind NAT. Without a look at DNS: a next hop that is a name, and a connection that is
-        open, keep the flow of the INVITE.
+        open, keep the flow of the INVITE; a connection that is closed is opened again.
         """
         hop = dialog.next_hop
-        if flow.reliable or f"@{host_port(*flow.remote)}" in hop:
+        if not flow.closed and (flow.reliable or f"@{host_port(*flow.remote)}" in hop):
             return flow
         try:
-            target = numeric_target(Uri.parse(hop), ("UDP",))
+            target = numeric_target(Uri.parse(hop), self._transports if flow.closed else ("UDP",))
         except (ParseError, ResolveError):  # no URI, or a scheme and transport that we do not speak
             return flow
-        if target is None or (target.host, target.port) == flow.remote:
+        if target is None and flow.closed and flow.transport in self._transports:
+            target = Target(flow.transport, *flow.remote)
+        if target is None or (not flow.closed and (target.host, target.port) == flow.remote):
             return flow
         if not (is_reachable(target) and self._speaks(target)):
             return flow  # multicast, or an IP version that we have no socket of

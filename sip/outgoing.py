@@ -19,6 +19,7 @@ from .uri import Uri
 
 __all__ = ["AutoAnswer", "BuiltInvite", "CallIntent", "HeaderReason", "Rewrites", "build_invite"]
 
+HEAD_SIZE: Final = 700  # bytes of an INVITE's head with its Via, but for the name and what crosses
 ALLOW: Final = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO"
 
 _UNSAFE_IN_BRACKETS = re.compile(r"[<>\"\x00-\x20\x7f]").search
@@ -101,6 +102,13 @@ class CallIntent:
             if not value.isascii() and max(value) > "\xff":
                 raise ValueError(f"extra header {name}: not wire text")
             refuse_controls(name, decode_text(value).replace("\t", " "))
+
+    @property
+    def head_size(self) -> int:
+        """About how many bytes the head of the INVITE will have: a large one goes by TCP (RFC 3261 §18.1.1)."""
+        crossing = sum([len(name) + len(value) + 4 for name, value in self.extra_headers])
+        # The name may stand in From, P-Asserted-Identity and Remote-Party-ID.
+        return HEAD_SIZE + crossing + 3 * len((self.caller_display_name or "").encode())
 
 
 class HeaderReason(NamedTuple):

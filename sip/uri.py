@@ -39,6 +39,7 @@ _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
 _UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.!~*'()")
 _MUST_MATCH: Final = ("user", "ttl", "method", "maddr", "transport")  # RFC 3261 §19.1.4
 _VISUAL_SEPARATORS: Final = str.maketrans("", "", "-.()")  # RFC 3966 §5.1.1
+_DIALLED = re.compile(r"\+?[0-9*#\-.()]*[0-9*#][\-.()]*").fullmatch
 _CACHED_LENGTH: Final = 128  # characters; longer URIs are parsed each time, so the cache stays under 1 MB
 
 
@@ -126,10 +127,17 @@ class Uri:
 
     @property
     def number(self) -> str:
-        """What was dialled: the number of a tel URI without its parameters, the `username` of a sip one."""
+        """What was dialled: the number of a tel URI, the `username` of a sip one.
+
+        A sip URI may hold a telephone-subscriber as its user part: with user=phone (RFC 3261 §19.1.6), and as carriers
+        write it without, by its "+". Then its parameters (npdi, tgrp, verstat) and visual separators are none of it.
+        """
         if self.scheme == "tel":
-            return self.opaque.partition(";")[0]
-        return self.username
+            return _plain_number(self.opaque)
+        name = self.username
+        if name[:1] == "+" or (self.parameters and (self.parameter("user") or "").lower() == "phone"):
+            return _plain_number(name)
+        return name
 
     def equivalent(self, other: Uri) -> bool:
         """True if RFC 3261 §19.1.4 (RFC 5954 for IPv6, RFC 3966 §4 for tel) calls the two the same."""
@@ -217,6 +225,12 @@ def _normal(text: str | None) -> str | None:
 def _tel_key(opaque: str) -> tuple[str, frozenset[str]]:
     number, _, parameters = opaque.lower().partition(";")
     return number.translate(_VISUAL_SEPARATORS), frozenset(parameters.split(";"))
+
+
+def _plain_number(subscriber: str) -> str:
+    """A telephone-subscriber without parameters and, if it is a number at all, without visual separators."""
+    number = subscriber.partition(";")[0]
+    return number.translate(_VISUAL_SEPARATORS) if _DIALLED(number) else number
 
 
 def _header_key(headers: str) -> list[tuple[str, str | None]]:

@@ -198,7 +198,7 @@ class Call:
     ) -> None:
         """Send an in-dialog request (INFO, OPTIONS, ...); RequestAnswered follows. Raises CallGone."""
         self._must_live()
-        exchange = Exchange(self.core, self.dialog, self.flow, self.authorize, partial(self._on_answer, method))
+        exchange = Exchange(self.core, self.dialog, self.way(), self.authorize, partial(self._on_answer, method))
         exchange.start(self.dialog.request(method, headers, body, content_type=content_type), now)
 
     # What the stack tells (DialogUser, ServerUser).
@@ -257,7 +257,13 @@ class Call:
             self.listener(NoAck(self))
             self._end(now, "timeout", reason, None)
 
-    # What the parts of the call tell. For this package alone.
+    # What the parts of the call ask and tell. For this package alone.
+
+    def way(self) -> Flow:
+        """The flow for our next request: once its connection is closed, what leads to the peer now."""
+        if self.flow.closed:
+            self.flow = self.route(self.dialog, self.flow)
+        return self.flow
 
     def refreshed(self, message: Message) -> None:
         """The peer's Contact of a re-INVITE or its 2xx counts from now on (section 12.2)."""
@@ -430,13 +436,13 @@ class Call:
     def _send_bye(self, now: float, reason: str | None, headers: HeaderList) -> None:
         lines = (("Reason", reason), *headers) if reason is not None else headers
         done = partial(self._on_bye_answer, reason)
-        exchange = Exchange(self.core, self.dialog, self.flow, self.authorize, done)
+        exchange = Exchange(self.core, self.dialog, self.way(), self.authorize, done)
         exchange.start(self.dialog.request("BYE", lines), now)
 
     def _dismiss(self, now: float, reason: str | None) -> None:
         """A BYE whose answer nobody waits for."""
         headers = (("Reason", reason),) if reason is not None else ()
-        exchange = Exchange(self.core, self.dialog, self.flow, self.authorize, None)
+        exchange = Exchange(self.core, self.dialog, self.way(), self.authorize, None)
         exchange.start(self.dialog.request("BYE", headers), now)
 
     def _on_bye_answer(self, reason: str | None, status: int, response: Response | None, now: float) -> None:

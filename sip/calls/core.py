@@ -34,8 +34,9 @@ class CallCore:
     """Makes and remembers calls. Sans-I/O: time comes in by `now`; messages go out by the stack.
 
     deliver: in-dialog methods that are given to the user as RequestReceived, beside those of ALWAYS.
-    route: chooses the flow of a dialog's requests, when it is made and when its remote target changes. By default the
-    requests stay on the flow of the INVITE: right behind NAT, and wherever next hop and flow are the same place.
+    route: chooses the flow of a dialog's requests, when it is made, when its remote target changes, and when the flow
+    is closed. By default the requests stay on the flow of the INVITE: right behind NAT, and wherever next hop and flow
+    are the same place.
     """
 
     def __init__(

@@ -8,7 +8,7 @@ from ..b2bua import ANSWERED_ELSEWHERE
 from ..dialog import Dialog
 from ..message import Request, Response, response_to
 from ..offer_answer import Turn, session_description
-from ..transactions import ClientTransaction, Failure, ServerTransaction
+from ..transactions import ClientTransaction, Failure, ServerTransaction, State
 from .call import Call, Phase
 from .events import Answered, Authorize, Failed, HeaderList, Listener, Ringing, Route
 from .exchange import FAILURE_STATUS, MAX_CHALLENGES, Exchange, credentials_of, with_credentials
@@ -91,6 +91,11 @@ class OutgoingCall:
     def over(self) -> bool:
         """True once Answered or Failed was given."""
         return self not in self._core.outgoing_calls
+
+    @property
+    def silent(self) -> bool:
+        """True while nothing at all came back, not even a 100."""
+        return self._tries == 0 and self._transaction is not None and self._transaction.state is State.CALLING
 
     def start(self, now: float) -> None:
         """Send the INVITE. For CallCore alone."""

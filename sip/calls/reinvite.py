@@ -66,7 +66,7 @@ class OwnInvite:
         kind = None if self._offer is None else SDP
         self.progress = Progress.CALLING
         request = call.dialog.request("INVITE", headers, body, content_type=kind)
-        self._transaction = call.core.stack.send_request(request, call.flow, now, self)
+        self._transaction = call.core.stack.send_request(request, call.way(), now, self)
 
     def on_timer(self, now: float) -> None:
         """The delay after a 491 is over."""

@@ -461,3 +461,22 @@ def test_13_rtp_of_a_phone_may_come_from_where_its_signalling_comes(sim: Sim) ->
     house = House(sim)
     near, far = talk(sim, house)
     assert [leg.peer_host for leg in house.media.live] == [near.phone.address[0], far.phone.address[0]]
+
+
+def test_8_a_hold_that_is_withdrawn_too_late_is_undone(sim: Sim) -> None:
+    house = House(sim)
+    alice, bob = house.phone("1001"), house.phone("1002")
+    bob.script.answer_after_s = 0.1
+    call = alice.invite("1002")
+    sim.run_for(1)
+    sim.network.lose("200 INVITE", source="phone1002")
+    call.reinvite("sendonly")
+    sim.run_for(0.2)
+    call.cancel()
+    sim.run_for(5)
+    assert (call.status, call.state) == (487, "talking")
+    assert bob.call.received.count("INVITE") == 4  # the call, the hold twice, and its end
+    assert "a=sendrecv" in bob.call.remote_sdp
+    call.cancelled = False
+    call.bye()
+    assert house.quiet() == {}

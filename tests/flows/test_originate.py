@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -19,6 +21,7 @@ from signalling import (
     WrongState,
 )
 from tests.flows.house import ADMIN, House, route, sim, trunk
+from tests.media.fake import FakeMediaEngine
 from tests.sim.fixture import Sim
 from tests.sim.phones import PhoneCall, SimPhone
 
@@ -360,3 +363,45 @@ def _comparable(message: str) -> list[str]:
         if name not in ("via", "call-id", "content-length"):
             kept.append(line.partition(";tag=")[0])
     return kept
+
+
+def rehearsed_and_sent(sim: Sim, house: House, leg: int, **fields: object) -> tuple[str, str]:
+    """The INVITE that a dry run shows for a leg, and the one that goes out, but for what is new each time."""
+    request = OriginateRequest("1001", send_sdp=True, **fields)  # type: ignore[arg-type]  # the test names real fields
+    run = sim.run(house.registry.dry_run(request, ADMIN))
+    house.originate(send_sdp=True, **fields)
+    sim.run_for(2)
+    called = sim.network.messages("INVITE", source="ringway")[leg]
+    fresh = re.compile(r"(branch=|tag=|Call-ID: |o=- |m=audio )[0-9a-zA-Z@.-]+(?: [0-9]+(?= IN))?")
+    return fresh.sub(r"\1", run.legs[leg].invite), fresh.sub(r"\1", called)
+
+
+def test_16_dry_run_of_a_service_offers_what_the_service_can(sim: Sim) -> None:
+    house = House(sim, media=FakeMediaEngine(codecs=("G722", "PCMU", "PCMA")))
+    house.phone("1001")
+    shown, sent = rehearsed_and_sent(sim, house, 0, callee="600")
+    assert shown == sent
+
+
+def test_16_dry_run_of_a_phone_behind_a_proxy_explains_the_route(sim: Sim) -> None:
+    house = House(sim)
+    alice = house.phone("1001")
+    house.phone("1002")
+    path = f"<sip:{alice.address[0]};lr>"
+    house.switch.registrar.bindings("1001", sim.now)[0].path = (path,)
+    run = sim.run(house.registry.dry_run(OriginateRequest("1001", "1002", True), ADMIN))
+    assert ("Route", path) in [(name, value) for name, value, _ in run.legs[0].headers]
+
+
+def test_16_dry_run_of_a_large_invite_goes_the_way_it_would_go(sim: Sim) -> None:
+    names = ("Opus", "G722", "PCMU", "PCMA")
+    house = House(sim, trunks=[trunk("carrier", codecs=names)], routes=[route(".", "carrier")])
+    sim.phone("carrier")
+    sim.network.listen((sim.network.host("carrier"), 5060), lambda end: None)
+    alice = house.phone("1001")
+    alice.script.answer_after_s = 0.1
+    house.phone("1002")
+    with patch("sip.outgoing.HEAD_SIZE", 1200):
+        shown, sent = rehearsed_and_sent(sim, house, 1, callee="+33123")
+    assert shown.splitlines()[1].startswith("Via: SIP/2.0/TCP ")
+    assert shown.splitlines()[1] == sent.splitlines()[1]

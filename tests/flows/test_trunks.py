@@ -348,3 +348,18 @@ def test_13_what_a_trunk_is_offered_is_of_the_ip_version_that_its_host_is_reache
     finish(sim, call)
     assert [leg.ipv6 for leg in house.media.legs] == [None, False, True, None]
     assert carrier.calls
+
+
+@pytest.mark.parametrize("to", ["55", "600"])
+@pytest.mark.parametrize("sdp", [True, False])
+def test_10_the_codecs_of_a_trunk_hold_for_calls_that_come_in(sim: Sim, to: str, sdp: bool) -> None:
+    inbound = [InboundNumber(Pattern.parse("55"), "1001"), InboundNumber(Pattern.parse("600"), "600")]
+    address = sim.network.host("carrier")
+    house = House(sim, trunks=[trunk("carrier", inbound_sources=sources(address), codecs=("PCMA",))], inbound=inbound)
+    alice, carrier = house.phone("1001"), house.carrier("carrier")
+    alice.script.answer_after_s = 0.1
+    call = carrier.invite(to, sdp=sdp)
+    finish(sim, call)
+    assert call.state == "talking"
+    line = next(line for line in call.remote_sdp.splitlines() if line.startswith("m=audio"))
+    assert line.split()[3:] == ["8", "101"]

@@ -173,8 +173,9 @@ class FakeMediaEngine:
             raise NoPortsLeft("no RTP port is free")
         number = len(self.legs)
         port = 40000 + 2 * number
-        negotiation = Negotiation(policy_of(codecs or self._codecs), self._host, port, 1000 + number)
-        leg = FakeMediaLeg(f"leg-{number}", negotiation, self._host, port, peer_host)
+        host = "2001:db8::1" if ipv6 else self._host
+        negotiation = Negotiation(policy_of(codecs or self._codecs), host, port, 1000 + number)
+        leg = FakeMediaLeg(f"leg-{number}", negotiation, host, port, peer_host)
         leg.ipv6 = ipv6
         self.legs.append(leg)
         return leg

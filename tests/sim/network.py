@@ -167,9 +167,9 @@ class SimDns:
         return self.srv_records.get(name, [])
 
     async def addresses(self, name: str, *, ipv6: bool) -> Sequence[str]:
-        """The address of a host; there is no IPv6 here."""
+        """The address of a host, of whichever version it is."""
         self.asked.append(f"{'AAAA' if ipv6 else 'A'} {name}")
-        return [self.hosts[name]] if name in self.hosts and not ipv6 else []
+        return [self.hosts[name]] if name in self.hosts and (":" in self.hosts[name]) == ipv6 else []
 
 
 class Network:

@@ -19,7 +19,7 @@ GERMAN = NumberPlan("e164_plus", country_code="49", strip_prefix="9", add_prefix
         ("alice", "alice"),
         ("sip:1001@h;x=y", "1001"),
         ("SIPS:al%20ice@h", "al ice"),
-        ("tel:+49-30-123;phone-context=x", "+49-30-123"),
+        ("tel:+49-30-123;phone-context=x", "+4930123"),
         ("sipping", "sipping"),
         ("sip:h", ""),
         ("mailto:x@y", "mailto:x@y"),

@@ -102,7 +102,7 @@ def test_16_a_caller_without_a_name_or_number() -> None:
 def test_16_numbers_may_come_as_uris() -> None:
     built = build(intent(caller="sip:alice@elsewhere.example;x=y", callee="tel:+49-30-1234567;phone-context=x"))
     assert value(built, "From") == '"Alice" <sip:alice@pbx.example>;tag=tag1'
-    assert sent(built).uri == "sip:+49-30-1234567@carrier.example:5070;transport=tcp"
+    assert sent(built).uri == "sip:+49301234567@carrier.example:5070;transport=tcp"
     direct = build(intent(callee="sip:bob@elsewhere.example:5080;x=y?Subject=z"), None)
     assert value(direct, "To") == "<sip:bob@elsewhere.example:5080>"
 
