@@ -188,6 +188,10 @@ class TokenBook:
         """All of a tenant, oldest first, also those that no longer open anything."""
         return [key for key in self._keys.values() if key.tenant == tenant]
 
+    def tenants(self) -> set[str]:
+        """Those that have keys."""
+        return {key.tenant for key in self._keys.values()}
+
     def put(self, key: ApiKey) -> None:
         """Take a key as it is stored: a new one, or what another process changed. Nobody is told."""
         principal = key.principal()

@@ -53,6 +53,8 @@ from .realtimekit_models import (
 from .session_files import iso
 
 TOKEN_LIFETIME_S = 24 * 3600.0
+KEY_NAME = "participant "
+"Begins the name of the key that comes with a stay; the peer id follows."
 ROLES: tuple[tuple[str, Role], ...] = (("host", "host"), ("viewer", "viewer"))
 "How a preset's name ends, and the role that it gives; any other gives that of a member."
 
@@ -69,6 +71,20 @@ class MeetingsApi:
         self._given: dict[tuple[str, int], str] = {}
         "Session and index of those who were given a token and are still there -> id of its key."
         registry.bus.follow(self._on_left, ParticipantLeft)
+
+    async def start(self) -> None:
+        """Know again which keys came with which stay, once sessions and keys are restored."""
+        for tenant in self._tokens.tenants():
+            for key in self._tokens.keys(tenant):
+                peer = peer_of(key.name.removeprefix(KEY_NAME)) if key.name.startswith(KEY_NAME) else None
+                if peer is None or key.revoked_at is not None:
+                    continue
+                session = self._registry.get(peer[0])
+                stays = () if session is None or session.ended else session.present()
+                if any(stay.index == peer[1] for stay in stays):
+                    self._given[peer] = key.id
+                else:
+                    self._tokens.revoke(tenant, key.id)  # the stay ended with the process: it had a call
 
     @operation(
         "POST",
@@ -154,7 +170,7 @@ class MeetingsApi:
         if call.principal.kind == "admin":
             key, token = self._tokens.create(
                 call.tenant,
-                f"participant {uuid_of_peer(session.id, stay.index)}",
+                f"{KEY_NAME}{uuid_of_peer(session.id, stay.index)}",
                 user=user,
                 channel_roles={channel.id: role},
                 expires_at=self._clock() + TOKEN_LIFETIME_S,
