@@ -191,6 +191,7 @@ def _principal_of(declared: Operation, tokens: Authenticator, tenant: str) -> An
         anybody = replace(ANYBODY, tenant=tenant)
     open_to_all = declared.needs.level == "open"
     opened = declared.opened
+    ticketed = declared.ticketed
     known = tokens.known
 
     async def principal_of(request: web.Request) -> Principal:
@@ -199,6 +200,8 @@ def _principal_of(declared: Operation, tokens: Authenticator, tenant: str) -> An
         header = request.headers.get(hdrs.AUTHORIZATION)
         if header is None and opened:
             return anybody
+        if header is None and ticketed:
+            header = tokens.tickets.authorization(request.query.get("ticket", ""))
         return known(header) or await tokens.authenticate(header)
 
     return principal_of
