@@ -121,8 +121,8 @@ class MeetingsApi:
             channel
             for channel in self._registry.rooms.channels(call.tenant)
             if (not text or text in channel.name.casefold() or text == channel.id)
-            and (since is None or channel.created_at * 1000 >= since)
-            and (until is None or int(channel.created_at * 1000) <= until)
+            and (since is None or _ms(channel.created_at) >= since)
+            and (until is None or _ms(channel.created_at) <= until)
             and call.role_in(channel) is not None
         ]
         found.reverse()
@@ -317,7 +317,7 @@ class MeetingsApi:
 
 
 def _meeting(channel: Channel) -> MeetingItem:
-    at = iso(int(channel.created_at * 1000))
+    at = iso(_ms(channel.created_at))
     return MeetingItem(id=channel.id, title=channel.name, created_at=at, updated_at=at)
 
 
@@ -332,4 +332,9 @@ def _role(preset: str, call: Call, channel: Channel, session: Session | None) ->
 
 def _times(stay: Participant) -> dict[str, Any]:
     at = stay.joined_at if stay.left_at is None else stay.left_at
-    return {"created_at": iso(int(stay.joined_at * 1000)), "updated_at": iso(int(at * 1000))}
+    return {"created_at": iso(_ms(stay.joined_at)), "updated_at": iso(_ms(at))}
+
+
+def _ms(at: float) -> int:
+    """Of an instant in seconds, as the records have it."""
+    return round(at * 1000)
