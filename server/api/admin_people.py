@@ -33,7 +33,7 @@ class UserBody(Body):
 
     handle: Text | None = Field(None, description="null: the id.")
     display_name: Text | None = None
-    image_url: Annotated[str, Field(max_length=2048), Printable] | None = None
+    image_url: Annotated[str, Field(max_length=2048, pattern=r"^[Hh][Tt][Tt][Pp][Ss]?://"), Printable] | None = None
     email: Email | None = None
     phone: E164 | None = Field(None, description="E.164.")
     extensions: list[Number] = Field([], max_length=100, description="Whose phones are this user's.")
