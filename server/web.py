@@ -79,7 +79,8 @@ def make_app(
     shapes = {_shape(path) for path, _, _ in routes}
     for shape, group in groupby(routes, key=lambda route: _shape(route[0])):
         methods: set[str] = set()
-        for path, bound, dialect in group:
+        for declared, bound, dialect in group:
+            path = _matching(declared)
             handler = _handler(bound, dialect, tokens, tenant)
             app.router.add_route(bound.operation.method, path, handler)
             methods.add(bound.operation.method)
@@ -125,6 +126,11 @@ def _routes(dialects: Iterable[Dialect]) -> list[tuple[str, Bound, Dialect]]:
     return sorted(
         every, key=lambda route: ([part.startswith("{") for part in route[0].split("/")], _shape(route[0]), route[0])
     )
+
+
+def _matching(path: str) -> str:
+    """The path as aiohttp wants it. A parameter may have braces, which it would not take by itself."""
+    return re.sub(r"\{(\w+)\}", r"{\1:[^/]+}", path)
 
 
 def _shape(path: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -47,6 +48,15 @@ def test_8_what_only_sip_can_judge_is_refused_with_its_field() -> None:
     made.apply = apply
     with pytest.raises(ApiError, match=r"trunks\[0\]\.hosts\[0\] \(carrier\): Malformed URI"):
         made.create("trunk", Trunk.model_validate({**CARRIER, "hosts": ["192.0.2.1:5060"]}))
+
+
+@pytest.mark.parametrize("user", ["{x}", "a{b", "a/b", "100%", "%7B", "ü?#&;+ "])
+async def test_8_users_of_any_id_are_found_and_removed(house: House, user: str) -> None:
+    assert (await admin(house, "POST", "/users", {"id": user}))[0] == 201
+    path = f"/users/{quote(user, safe='')}"
+    for method, wanted in (("GET", user), ("DELETE", user)):
+        status, answer = await admin(house, method, path)
+        assert (status, answer.get("id", answer.get("removed"))) == (200, wanted)
 
 
 async def test_b4_a_picture_is_on_the_web(house: House) -> None:
