@@ -99,7 +99,7 @@ class TokenEntry(Model):
     scopes: list[str]
     allow: list[str]
     channel_roles: dict[str, str]
-    created_at: datetime
+    created_at: datetime | None = Field(description="null: it is in the configuration file.")
     expires_at: datetime | None
     revoked_at: datetime | None
 
@@ -264,7 +264,7 @@ def _token(key: ApiKey) -> TokenEntry:
         scopes=list(key.scopes),
         allow=list(key.allow),
         channel_roles=dict(key.channel_roles),
-        created_at=_instant(key.created_at),
+        created_at=None if key.configured else _instant(key.created_at),
         expires_at=None if key.expires_at is None else _instant(key.expires_at),
         revoked_at=None if key.revoked_at is None else _instant(key.revoked_at),
     )

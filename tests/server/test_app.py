@@ -312,3 +312,13 @@ async def test_8_a_participants_token_ends_with_its_stay_after_a_restart_too(tmp
         assert (await ask(server, "DELETE", f"{meeting}/participants/{ann['id']}"))[0] == 200
         assert (await ask(server, "GET", f"{meeting}/active-session", token=ann["token"]))[0] == 401
         assert (await ask(server, "GET", f"{meeting}/active-session", token=ben["token"]))[0] == 200
+
+
+async def test_8_when_a_key_of_the_configuration_was_made_nobody_knows(server: Server) -> None:
+    status, made = await ask(server, "POST", "/admin/v1/tokens", {"name": "new"})
+    assert (status, bool(made["created_at"])) == (201, True)
+    _, listed = await ask(server, "GET", "/admin/v1/tokens")
+    assert [(key["name"], key["created_at"]) for key in listed["items"]] == [
+        ("boss", None),
+        ("new", made["created_at"]),
+    ]
