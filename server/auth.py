@@ -15,6 +15,7 @@ from signalling import Principal, Role
 
 from .errors import ApiError, ConfigError, Fault, InvalidToken
 from .sections import Auth
+from .tickets import Tickets
 from .tokens import TokenBook, digest_of
 
 if TYPE_CHECKING:
@@ -129,6 +130,7 @@ PERMISSIONS: Mapping[str, Permission] = {
     "realtimekit.meeting.kick": Permission("host", WRITE),
     # Events.
     "events.stream": Permission("user", "events"),
+    "events.ticket": Permission("user", "events"),
     "events.history": Permission("viewer", "events"),
     "webhooks.list": Permission("admin", "admin"),
     "webhooks.get": Permission("admin", "admin"),
@@ -264,6 +266,7 @@ class Authenticator:
 
     def __init__(self, book: TokenBook, jwt: JwtVerifier | None = None) -> None:
         self.book = book
+        self.tickets = Tickets()
         self._jwt = jwt
 
     def known(self, authorization: str | None) -> Principal | None:

@@ -39,21 +39,21 @@ class Spoken:
     """Which dialect a path is of: that of its operation, else that of the longest beginning which only one has."""
 
     def __init__(self, dialects: Iterable[Dialect]) -> None:
-        owners: dict[str, set[int]] = {}
-        self._dialects = tuple(dialects)
-        for at, dialect in enumerate(self._dialects):
+        owners: dict[str, dict[Any, Dialect]] = {}
+        for dialect in dialects:
+            words = (dialect.error, dialect.omit_none)  # two that err in the same words are one here
             for bound in dialect.operations:
                 for path in bound.operation.paths:
                     for beginning in _beginnings(path.partition("{")[0]):
-                        owners.setdefault(beginning, set()).add(at)
-        self._sole = {beginning: owned.copy().pop() for beginning, owned in owners.items() if len(owned) == 1}
+                        owners.setdefault(beginning, {})[words] = dialect
+        self._sole = {beginning: next(iter(owned.values())) for beginning, owned in owners.items() if len(owned) == 1}
         self._shared = {beginning for beginning, owned in owners.items() if len(owned) > 1}
 
     def of(self, path: str) -> Dialect:
         """The dialect of `path`, or NO_DIALECT."""
         for beginning in reversed(list(_beginnings(path))):
             if beginning in self._sole:
-                return self._dialects[self._sole[beginning]]
+                return self._sole[beginning]
             if beginning in self._shared:
                 break
         return NO_DIALECT

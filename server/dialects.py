@@ -177,6 +177,7 @@ def _realtimekit(services: Services, artefacts: Artefacts) -> Dialect:
         public_url=config.public_url or None,
         requests_per_10_s=config.requests_per_10_s,
         link_lifetime_s=config.link_lifetime_s,
+        at_start=services.at_start,
     )
 
 

@@ -142,12 +142,13 @@ class Settings:
     def _apply(self, kind: Kind, made: dict[str, Entry]) -> None:
         whole = {**self._made, kind: made}
         config = self._merged(whole)
-        if found := contradictions(config):
-            raise ApiError(400, "BAD_REQUEST", "; ".join(f"{key}: {reason}" for key, reason in found))
+        if against := contradictions(config):
+            raise ApiError(400, "BAD_REQUEST", "; ".join(f"{key}: {reason}" for key, reason in against))
         try:
             self.apply(config)
         except ConfigError as error:
-            raise ApiError(400, "BAD_REQUEST", "; ".join(fault.reason for fault in error.faults)) from error
+            found = "; ".join(f"{fault.key}: {fault.reason}" for fault in error.faults)
+            raise ApiError(400, "BAD_REQUEST", found) from error
         self._made = whole
         self.config = config
 

@@ -39,7 +39,7 @@ class ApiKey:
     "Dial patterns."
     channel_roles: Mapping[str, Role] = field(default_factory=dict)
     created_at: float = 0.0
-    "Seconds since the epoch, as the other two."
+    "Seconds since the epoch, as the other two; a whole millisecond, so that it is stored as it is."
     expires_at: float | None = None
     revoked_at: float | None = None
     configured: bool = False
@@ -92,6 +92,8 @@ class TokenBook:
         self._clock = clock
         self._keys: dict[str, ApiKey] = {}
         self._known: dict[bytes, _Known] = {}
+        self._newest_ms = 0
+        "When the newest key was made."
         for token in tokens:
             self.put(_configured(token, tenant))
 
@@ -157,8 +159,11 @@ class TokenBook:
         if len(self._keys) >= MAX_KEYS:
             raise ValueError(f"{MAX_KEYS} keys are the limit")
         key_id, token = new_token()
-        digest, now = digest_of(token), self._clock()
-        key = ApiKey(key_id, tenant, name, digest, role, user, scopes, allow, channel_roles, now, expires_at)
+        # No two of one millisecond: their order is that of these instants, also once they are read back.
+        made_at = max(round(self._clock() * 1000), self._newest_ms + 1) / 1000
+        key = ApiKey(
+            key_id, tenant, name, digest_of(token), role, user, scopes, allow, channel_roles, made_at, expires_at
+        )
         self.put(key)
         return key, token
 
@@ -183,6 +188,10 @@ class TokenBook:
         """All of a tenant, oldest first, also those that no longer open anything."""
         return [key for key in self._keys.values() if key.tenant == tenant]
 
+    def tenants(self) -> set[str]:
+        """Those that have keys."""
+        return {key.tenant for key in self._keys.values()}
+
     def put(self, key: ApiKey) -> None:
         """Take a key as it is stored: a new one, or what another process changed. Nobody is told."""
         principal = key.principal()
@@ -190,6 +199,7 @@ class TokenBook:
         if before is not None:
             self._known.pop(before.digest, None)
         self._keys[key.id] = key
+        self._newest_ms = max(self._newest_ms, round(key.created_at * 1000))
         if key.revoked_at is None:
             self._known[key.digest] = _Known(key.digest, principal, key.expires_at)
 

@@ -81,7 +81,8 @@ def make_app(
     shapes = {_shape(path) for path, _, _ in routes}
     for shape, group in groupby(routes, key=lambda route: _shape(route[0])):
         methods: set[str] = set()
-        for path, bound, dialect in group:
+        for declared, bound, dialect in group:
+            path = _matching(declared)
             handler = _handler(bound, dialect, tokens, tenant, everywhere)
             app.router.add_route(bound.operation.method, path, handler)
             methods.add(bound.operation.method)
@@ -127,6 +128,11 @@ def _routes(dialects: Iterable[Dialect]) -> list[tuple[str, Bound, Dialect]]:
     return sorted(
         every, key=lambda route: ([part.startswith("{") for part in route[0].split("/")], _shape(route[0]), route[0])
     )
+
+
+def _matching(path: str) -> str:
+    """The path as aiohttp wants it. A parameter may have braces, which it would not take by itself."""
+    return re.sub(r"\{(\w+)\}", r"{\1:[^/]+}", path)
 
 
 def _shape(path: str) -> str:
@@ -202,6 +208,7 @@ def _principal_of(declared: Operation, tokens: Authenticator, tenant: str) -> An
         anybody = replace(ANYBODY, tenant=tenant)
     open_to_all = declared.needs.level == "open"
     opened = declared.opened
+    ticketed = declared.ticketed
     known = tokens.known
 
     async def principal_of(request: web.Request) -> Principal:
@@ -210,6 +217,8 @@ def _principal_of(declared: Operation, tokens: Authenticator, tenant: str) -> An
         header = request.headers.get(hdrs.AUTHORIZATION)
         if header is None and opened:
             return anybody
+        if header is None and ticketed:
+            header = tokens.tickets.authorization(request.query.get("ticket", ""))
         return known(header) or await tokens.authenticate(header)
 
     return principal_of

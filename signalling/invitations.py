@@ -226,7 +226,7 @@ class Invitations:
     def check(self, tenant: str, inviter: str, invitee: Invitee) -> None:
         """Raise what speaks against this invitation: it is to oneself, a conflict (C14), or one too many."""
         if f"user:{inviter}" in invitee.marks:
-            raise InvitationInvalid("personId: nobody can invite themselves")
+            raise InvitationInvalid("nobody can invite themselves")
         if self.open_between(tenant, inviter, invitee) is not None:
             raise InvitationConflict("there is an open session with this person")
         if self._of_inviter.get((tenant, inviter), 0) >= self._max_pending_of_user:

@@ -113,6 +113,7 @@ class People:
         if user is None:
             raise UnknownUser(f"there is no user {user_id!r}")
         self._unindex(user)
+        del self._users[tenant, user_id]
         if self.on_change is not None:
             self.on_change(user, True)
         return user
@@ -147,13 +148,12 @@ class People:
                 raise ValueError(f"{key[0]} {key[-1]} belongs to {owner.id!r}")
         if before is not None:
             self._unindex(before)
-        self._users[user.tenant, user.id] = user
+        self._users[user.tenant, user.id] = user  # in its old place, if it had one
         self._known_by.update(dict.fromkeys(keys, user))
         if user.handle != user.id:
             self._handles.setdefault((user.tenant, user.handle), []).append(user.id)
 
     def _unindex(self, user: User) -> None:
-        del self._users[user.tenant, user.id]
         for key in _keys(user):
             del self._known_by[key]
         if user.handle != user.id:

@@ -33,7 +33,7 @@ class UserBody(Body):
 
     handle: Text | None = Field(None, description="null: the id.")
     display_name: Text | None = None
-    image_url: Annotated[str, Field(max_length=2048), Printable] | None = None
+    image_url: Annotated[str, Field(max_length=2048, pattern=r"^[Hh][Tt][Tt][Pp][Ss]?://"), Printable] | None = None
     email: Email | None = None
     phone: E164 | None = Field(None, description="E.164.")
     extensions: list[Number] = Field([], max_length=100, description="Whose phones are this user's.")
@@ -99,7 +99,7 @@ class TokenEntry(Model):
     scopes: list[str]
     allow: list[str]
     channel_roles: dict[str, str]
-    created_at: datetime
+    created_at: datetime | None = Field(description="null: it is in the configuration file.")
     expires_at: datetime | None
     revoked_at: datetime | None
 
@@ -264,7 +264,7 @@ def _token(key: ApiKey) -> TokenEntry:
         scopes=list(key.scopes),
         allow=list(key.allow),
         channel_roles=dict(key.channel_roles),
-        created_at=_instant(key.created_at),
+        created_at=None if key.configured else _instant(key.created_at),
         expires_at=None if key.expires_at is None else _instant(key.expires_at),
         revoked_at=None if key.revoked_at is None else _instant(key.revoked_at),
     )

@@ -17,6 +17,7 @@ from ..store.database import Database
 from ..store.history import History
 from ..store.queries.events import Viewer, Wanted, events_after
 from ..store.writer import Writer
+from ..tickets import LIFETIME_S
 from .health import PlainError, plain_error
 from .model import Model
 from .openapi import Call, Dialect, Header, operation, operations_of
@@ -47,6 +48,14 @@ class StreamQuery(Model):
     ] = None
 
 
+class ListenQuery(StreamQuery):
+    """Which events, and a ticket in the place of a token."""
+
+    ticket: Annotated[
+        str | None, Field(max_length=64, description="From `POST /events/tickets`, where no token can be sent.")
+    ] = None
+
+
 class HistoryQuery(StreamQuery):
     """Which events, and how many."""
 
@@ -74,6 +83,15 @@ class Events(Model):
     events: list[Event]
     next: Annotated[str | None, Field(description="`after` of the next page; also when it has nothing as yet.")]
     has_more: bool
+
+
+class Ticket(Model):
+    """Stands for the token in the address of a stream."""
+
+    ticket: str
+    expires_in_s: Annotated[
+        int, Field(description="Seconds until a stream must have begun with it, and again after the last one ended.")
+    ]
 
 
 EXAMPLE = {
@@ -119,8 +137,9 @@ class EventsApi:
         errors=(404, 503),
         headers=(LAST_EVENT_ID,),
         media_type="text/event-stream",
+        ticketed=True,
     )
-    async def stream(self, call: Call, query: StreamQuery) -> web.StreamResponse:
+    async def stream(self, call: Call, query: ListenQuery) -> web.StreamResponse:
         """Server-sent events of the sessions that the token may see.
 
         Each has the event's id, its kind as name, and its JSON as data. With Last-Event-ID nothing is missed.
@@ -133,9 +152,26 @@ class EventsApi:
         try:
             if after < self._feed.lost_to:
                 await self._writer.settled()  # a database that is down is told by a status, while there is one to tell
-            return await self._serve(call, listener, after)
+            with self._authenticator.tickets.streaming(query.ticket or ""):
+                return await self._serve(call, listener, after)
         finally:
             self._feed.leave(listener)
+
+    @operation(
+        "POST",
+        "/events/tickets",
+        summary="Get a ticket to listen without a header",
+        tag=TAG,
+        permission="events.ticket",
+        status=201,
+    )
+    async def ticket(self, call: Call) -> Ticket:
+        """For a browser's `EventSource`: `GET /events?ticket=…` is heard as this token is, and nothing else is opened.
+
+        It ends with the token. A stream that broke off is taken up again with the same ticket.
+        """
+        ticket = self._authenticator.tickets.give(call.headers[hdrs.AUTHORIZATION])
+        return Ticket(ticket=ticket, expires_in_s=int(LIFETIME_S))
 
     @operation(
         "GET",
@@ -229,6 +265,8 @@ class EventsApi:
     async def _until_ended(self, call: Call, listener: Listener) -> str:
         """Wait for the end of the stream, and say why. The token may be revoked: it is looked at again and again."""
         header = call.headers.get(hdrs.AUTHORIZATION)
+        if header is None:
+            header = self._authenticator.tickets.authorization(call.request.query.get("ticket", ""))
         while True:
             done, _ = await asyncio.wait([listener.ended], timeout=HEARTBEAT_S)
             if done:

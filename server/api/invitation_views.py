@@ -173,14 +173,17 @@ class Views:
 
 
 def _progress(sitting: Sitting, stay: Stay | None) -> StageProgress:
-    """Not begun until both are there; with an invitation both begin when it is accepted (C17)."""
+    """Not begun until both are there; with an invitation both begin when it is accepted (C17).
+
+    What was abandoned never began, whoever looks.
+    """
     session, invitation = sitting.session, sitting.invitation
-    if session.status in ("INVITED", "CREATED"):
+    if session.status in ("INVITED", "CREATED", "ABANDONED"):
         return NOT_BEGUN
     began = None if stay is None else stay.joined_at
     if invitation is not None and invitation.status == "ACCEPTED" and invitation.responded_at is not None:
         began = round(invitation.responded_at * 1000)
-    if began is None or (session.status == "ABANDONED" and sitting.other is None):
+    if began is None:
         return NOT_BEGUN
     completed = session.ended_at if session.status == "RESOLVED" else None
     return StageProgress(

@@ -53,6 +53,8 @@ from .realtimekit_models import (
 from .session_files import iso
 
 TOKEN_LIFETIME_S = 24 * 3600.0
+KEY_NAME = "participant "
+"Begins the name of the key that comes with a stay; the peer id follows."
 ROLES: tuple[tuple[str, Role], ...] = (("host", "host"), ("viewer", "viewer"))
 "How a preset's name ends, and the role that it gives; any other gives that of a member."
 
@@ -69,6 +71,20 @@ class MeetingsApi:
         self._given: dict[tuple[str, int], str] = {}
         "Session and index of those who were given a token and are still there -> id of its key."
         registry.bus.follow(self._on_left, ParticipantLeft)
+
+    async def start(self) -> None:
+        """Know again which keys came with which stay, once sessions and keys are restored."""
+        for tenant in self._tokens.tenants():
+            for key in self._tokens.keys(tenant):
+                peer = peer_of(key.name.removeprefix(KEY_NAME)) if key.name.startswith(KEY_NAME) else None
+                if peer is None or key.revoked_at is not None:
+                    continue
+                session = self._registry.get(peer[0])
+                stays = () if session is None or session.ended else session.present()
+                if any(stay.index == peer[1] for stay in stays):
+                    self._given[peer] = key.id
+                else:
+                    self._tokens.revoke(tenant, key.id)  # the stay ended with the process: it had a call
 
     @operation(
         "POST",
@@ -105,8 +121,8 @@ class MeetingsApi:
             channel
             for channel in self._registry.rooms.channels(call.tenant)
             if (not text or text in channel.name.casefold() or text == channel.id)
-            and (since is None or channel.created_at * 1000 >= since)
-            and (until is None or int(channel.created_at * 1000) <= until)
+            and (since is None or _ms(channel.created_at) >= since)
+            and (until is None or _ms(channel.created_at) <= until)
             and call.role_in(channel) is not None
         ]
         found.reverse()
@@ -154,7 +170,7 @@ class MeetingsApi:
         if call.principal.kind == "admin":
             key, token = self._tokens.create(
                 call.tenant,
-                f"participant {uuid_of_peer(session.id, stay.index)}",
+                f"{KEY_NAME}{uuid_of_peer(session.id, stay.index)}",
                 user=user,
                 channel_roles={channel.id: role},
                 expires_at=self._clock() + TOKEN_LIFETIME_S,
@@ -301,7 +317,7 @@ class MeetingsApi:
 
 
 def _meeting(channel: Channel) -> MeetingItem:
-    at = iso(int(channel.created_at * 1000))
+    at = iso(_ms(channel.created_at))
     return MeetingItem(id=channel.id, title=channel.name, created_at=at, updated_at=at)
 
 
@@ -316,4 +332,9 @@ def _role(preset: str, call: Call, channel: Channel, session: Session | None) ->
 
 def _times(stay: Participant) -> dict[str, Any]:
     at = stay.joined_at if stay.left_at is None else stay.left_at
-    return {"created_at": iso(int(stay.joined_at * 1000)), "updated_at": iso(int(at * 1000))}
+    return {"created_at": iso(_ms(stay.joined_at)), "updated_at": iso(_ms(at))}
+
+
+def _ms(at: float) -> int:
+    """Of an instant in seconds, as the records have it."""
+    return round(at * 1000)

@@ -153,6 +153,8 @@ class Operation:
     answers: tuple[type[BaseModel], ...]
     "Empty when it answers with text or a stream."
     streams: bool
+    ticketed: bool
+    "Whether a ticket in the query may stand for the token; see server.tickets."
     "Whether it may write its answer itself; then there is no HEAD."
     status: int
     "Of success."
@@ -224,6 +226,7 @@ def operation(
     media_type: str = JSON_TYPE,
     examples: Mapping[str, Any] | None = None,
     form: type[BaseModel] | None = None,
+    ticketed: bool = False,
 ) -> Callable[[HandlerT], HandlerT]:
     """Declare the decorated method to answer `method` on `path`; its docstring is the description.
 
@@ -255,6 +258,7 @@ def operation(
             query=hints.get("query"),
             answers=tuple(kind for kind in kinds if issubclass(kind, BaseModel)),
             streams=any(issubclass(kind, web.StreamResponse) for kind in kinds),
+            ticketed=ticketed,
             status=status,
             media_type=media_type,
             errors=tuple(sorted({*errors, *usual})),

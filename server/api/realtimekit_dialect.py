@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from time import time
 from typing import Any
 
@@ -35,8 +35,11 @@ def realtimekit_dialect(
     public_url: str | None = None,
     requests_per_10_s: int = 0,
     link_lifetime_s: float = LIFETIME_S,
+    at_start: list[Callable[[], Awaitable[None]]] | None = None,
 ) -> Dialect:
     """Its routes. `clock`: seconds, monotonic; `wall_clock`: seconds since the epoch.
+
+    `at_start` gets what is to be awaited once sessions and keys are restored.
 
     `requests_per_10_s`: of one token, 0 for as many as there are (E16). `public_url`: how clients reach us, where the
     requests themselves do not say so, as behind a proxy that speaks TLS.
@@ -47,6 +50,8 @@ def realtimekit_dialect(
         registry, history, database, writer, artefacts, downloads, gate, clock=wall_clock, public_url=public_url
     )
     meetings = MeetingsApi(registry, tokens, gate, clock=wall_clock)
+    if at_start is not None:
+        at_start.append(meetings.start)
     return Dialect(
         TAG,
         "Sessions of an app, who took part in them, and what was written, said and summed up.",

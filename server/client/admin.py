@@ -72,7 +72,8 @@ class MadeToken(Model):
     scopes: list[str]
     allow: list[str]
     channel_roles: dict[str, str]
-    created_at: datetime
+    created_at: datetime | None
+    """null: it is in the configuration file."""
     expires_at: datetime | None
     revoked_at: datetime | None
     token: str
@@ -195,7 +196,8 @@ class TokenEntry(Model):
     scopes: list[str]
     allow: list[str]
     channel_roles: dict[str, str]
-    created_at: datetime
+    created_at: datetime | None
+    """null: it is in the configuration file."""
     expires_at: datetime | None
     revoked_at: datetime | None
 

@@ -48,8 +48,23 @@ class HistoryQuery(Model):
     limit: int = 100
 
 
+class Ticket(Model):
+    """Stands for the token in the address of a stream."""
+
+    ticket: str
+    expires_in_s: int
+    """Seconds until a stream must have begun with it, and again after the last one ended."""
+
+
 class EventsApi(Group):
     """What happens in sessions."""
+
+    async def ticket(self) -> Ticket:
+        """Get a ticket to listen without a header. For a browser's `EventSource`: `GET /events?ticket=…` is heard as
+        this token is, and nothing else is opened. It ends with the token. A stream that broke off is taken up again
+        with the same ticket.
+        """
+        return await self.transport.ask(Ticket, "POST", "/events/tickets", {})
 
     async def history(self, query: HistoryQuery | None = None) -> Events:
         """Read what has happened. Events as they are kept, oldest first, of the sessions that the token may see. A

@@ -140,10 +140,10 @@ class InvitationResent(Model):
 
 
 class ListData(Model):
-    """Some sessions; `cursor` is null on the last page."""
+    """Some sessions; there is no `cursor` on the last page."""
 
     sessions: list[SessionSummary]
-    cursor: str | None
+    cursor: str | None = None
     hasMore: bool
 
 
@@ -175,10 +175,10 @@ class MessageData(Model):
 
 
 class MessagesData(Model):
-    """Some messages, oldest first."""
+    """Some messages, oldest first; there is no `cursor` on the last page."""
 
     messages: list[Message]
-    cursor: str | None
+    cursor: str | None = None
     hasMore: bool
 
 

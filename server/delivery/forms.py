@@ -64,15 +64,18 @@ def _ringway(happening: Happening) -> Mapping[str, Any]:
 
 
 def _horn(happening: Happening) -> Mapping[str, Any]:
-    """Version, type, and the event's own parameters; instants are ms since the epoch (G3), absent is left out (G4)."""
+    """Version, type, and the event's own parameters, worded as that API does (G1).
+
+    Instants are ms since the epoch (G3), absent is left out (G4).
+    """
     session = happening.session
     return {
         "version": HORN_VERSION,
         "type": wire_kind(happening.kind),
         "parameters": {
             "id": f"evt_{happening.position}",
-            "time": int(happening.at * 1000),
-            "session": session.id,
+            "time": round(happening.at * 1000),
+            "session": uuid_of_session(session.id),
             "channel": session.channel_id,
             "clientId": session.client_id,
             "seq": happening.seq,
@@ -129,7 +132,8 @@ def _participant(session: Session, index: int) -> dict[str, Any]:
 
 
 def _iso(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    at_ms = round(at * 1000)  # as it is stored: the API tells the same instant
+    return f"{datetime.fromtimestamp(at_ms // 1000, UTC):%Y-%m-%dT%H:%M:%S}.{at_ms % 1000:03d}Z"
 
 
 FORMS: Mapping[str, Form] = {

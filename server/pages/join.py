@@ -7,6 +7,7 @@ the context (C10). Who accepted it as a guest, or has a token of his own, joins 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
@@ -53,6 +54,10 @@ HEADERS = {
     "X-Robots-Tag": "noindex",
 }
 "The address is a secret that opens the invitation: nobody stores it, nobody is told of it."
+TIMES_HEADERS = {
+    **HEADERS,
+    "Content-Security-Policy": HEADERS["Content-Security-Policy"].replace("'none';", "'none'; script-src 'self';", 1),
+}
 
 
 class AnswerForm(Model):
@@ -160,10 +165,12 @@ class JoinPage:
         until = datetime.fromtimestamp(invitation.expires_at, UTC)
         open_until = _quiet(f'Open until <time datetime="{until:%Y-%m-%dT%H:%MZ}">{until:%d %B %Y, %H:%M} UTC</time>.')
         if invitation.invitee.person_id is not None:
-            return _page(title, open_until + "<p>It is for a user of this server: answer it in your application.</p>")
-        if self._inviting.registry.people.strict:
-            return _page(title, open_until + "<p>Accept it in your application.</p>" + DECLINE)
-        return _page(title, open_until + ACCEPT + DECLINE)
+            rest = "<p>It is for a user of this server: answer it in your application.</p>"
+        elif self._inviting.registry.people.strict:
+            rest = "<p>Accept it in your application.</p>" + DECLINE
+        else:
+            rest = ACCEPT + DECLINE
+        return _page(title, open_until + rest + TIMES, headers=TIMES_HEADERS)
 
 
 class Guests:
@@ -218,6 +225,9 @@ DECLINE = f"""
   </form>
 </details>"""
 
+TIMES = """
+<script type="module" src="/pages/times.js"></script>"""
+"Shows times in the reader's zone; they are in UTC without it."
 
 NAME = """
     <label for="name">Your name <span class="quiet">(optional)</span></label>
@@ -263,7 +273,7 @@ def _sitting(title: str, session: str, host: str, before: str = "", token: str |
     return Raw(page.body, HTML_UTF8, headers)
 
 
-def _page(title: str, content: str, *, status: int | None = None) -> Raw:
+def _page(title: str, content: str, *, status: int | None = None, headers: Mapping[str, str] = HEADERS) -> Raw:
     """A whole page; `title` and `content` are HTML, escaped where they came from elsewhere."""
     body = f"""<!doctype html>
 <html lang="en">
@@ -281,7 +291,7 @@ def _page(title: str, content: str, *, status: int | None = None) -> Raw:
 </body>
 </html>
 """
-    return Raw(body, HTML_UTF8, HEADERS, status)
+    return Raw(body, HTML_UTF8, headers, status)
 
 
 def _nobody() -> Raw:

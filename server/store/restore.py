@@ -101,7 +101,7 @@ def keep_rooms(rooms: Rooms, rows: Rows) -> None:
 async def restore_directory(database: Database, people: People, rooms: Rooms) -> None:
     """Bring the users and the channels back. Who is in the directory already, by the configuration, stays as it is."""
     async with database.connect() as connection:
-        for row in await connection.execute(select(users)):
+        for row in await connection.execute(select(users).order_by(users.c.created_at, users.c.id)):
             if people.get(row.tenant, row.id) is None:
                 try:
                     people.restore([_user(row)])
@@ -110,7 +110,8 @@ async def restore_directory(database: Database, people: People, rooms: Rooms) ->
         roles: defaultdict[str, dict[str, Role]] = defaultdict(dict)
         for channel_id, user, role in await connection.execute(select(channel_roles)):
             roles[channel_id][user] = role
-        rooms.restore([_channel(row, roles.get(row.id, {})) for row in await connection.execute(select(channels))])
+        rows = await connection.execute(select(channels).order_by(channels.c.created_at, channels.c.id))
+        rooms.restore([_channel(row, roles.get(row.id, {})) for row in rows])
 
 
 def _user_row(user: User) -> dict[str, Any]:

@@ -154,9 +154,10 @@ class Tab:
         size: ViewportSize = DESKTOP,
         microphone: bool = True,
         dark: bool = False,
+        zone: str = "UTC",
     ) -> Self:
-        """A new tab with storage of its own. Without `microphone`, the browser refuses it."""
-        context = await browser.new_context(viewport=size, color_scheme="dark" if dark else "light")
+        """A new tab with storage of its own, in time zone `zone`. Without `microphone`, the browser refuses it."""
+        context = await browser.new_context(viewport=size, color_scheme="dark" if dark else "light", timezone_id=zone)
         context.set_default_timeout(WAIT_MS)
         page = await context.new_page()
         await page.add_init_script(UNPROCESSED if microphone else REFUSED)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,18 @@ async def a_guest_and_a_user_hear_each_other(hall: Hall) -> None:
         await guest.press("Leave")
         await ann.sees("ann (you)")
         assert await guest.page.locator("#state").inner_text() == "You have left the conversation."
+
+
+@scenes.add
+async def times_are_in_the_readers_own_zone(hall: Hall) -> None:
+    """Half an hour beside UTC, so that no other zone is taken for it; the instant stays as it is."""
+    made = await hall.post("/api/v1/sessions", inviteEmail="asha@example.com")
+    async with hall.page(f"/join/{made['invitationId']}", zone="Asia/Kolkata") as page:
+        time = page.page.locator("time")
+        await time.get_by_text("GMT+5:30").wait_for()
+        until = datetime.fromisoformat(await time.get_attribute("datetime") or "")
+        shown = await time.inner_text()
+        assert shown == f"{until + timedelta(hours=5, minutes=30):%d %B %Y at %H:%M} GMT+5:30"
 
 
 @scenes.add

@@ -245,9 +245,11 @@ async def open_house(
         settings=Settings(config or Config(), vault=Vault(None)),
         clock=asyncio.get_running_loop().time,
         counts=registry.counts,
+        authenticator=Authenticator(book),
     )
+    assert services.authenticator is not None
     app.setdefault("opened", opened_by(services.config))
-    application = make_app(dialects_of(services), tokens=Authenticator(book), why_not_ready=lambda: None, **app)
+    application = make_app(dialects_of(services), tokens=services.authenticator, why_not_ready=lambda: None, **app)
     for begin in (*services.before_restore, *services.at_start):
         await begin()
     try:

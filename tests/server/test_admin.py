@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
+from server.app import trunks_of
 from server.errors import ApiError, ConfigError, Fault
 from server.sections import Config, Extension, Route, Trunk
 from server.settings import Settings
@@ -35,6 +37,32 @@ async def test_8_an_extension_is_made_changed_and_removed_live(house: House) -> 
     assert [e["number"] for e in (await admin(house, "GET", "/extensions"))[1]["items"]] == ["2001"]
     assert await admin(house, "DELETE", "/extensions/2001") == (200, {"removed": "2001"})
     assert (await admin(house, "GET", "/extensions/2001"))[0] == 404
+
+
+def test_8_what_only_sip_can_judge_is_refused_with_its_field() -> None:
+    made = Settings(Config(), vault=Vault(None))
+
+    def apply(config: Config) -> None:
+        trunks_of(config)
+
+    made.apply = apply
+    with pytest.raises(ApiError, match=r"trunks\[0\]\.hosts\[0\] \(carrier\): Malformed URI"):
+        made.create("trunk", Trunk.model_validate({**CARRIER, "hosts": ["192.0.2.1:5060"]}))
+
+
+@pytest.mark.parametrize("user", ["{x}", "a{b", "a/b", "100%", "%7B", "ü?#&;+ "])
+async def test_8_users_of_any_id_are_found_and_removed(house: House, user: str) -> None:
+    assert (await admin(house, "POST", "/users", {"id": user}))[0] == 201
+    path = f"/users/{quote(user, safe='')}"
+    for method, wanted in (("GET", user), ("DELETE", user)):
+        status, answer = await admin(house, method, path)
+        assert (status, answer.get("id", answer.get("removed"))) == (200, wanted)
+
+
+async def test_b4_a_picture_is_on_the_web(house: House) -> None:
+    """Pages put it into `src`: a script is no address of a picture."""
+    for url, status in (("https://a.example/b.png", 201), ("javascript:alert(1)", 400), ("/b.png", 400)):
+        assert (await admin(house, "POST", "/users", {"id": url, "image_url": url}))[0] == status
 
 
 async def test_8_what_others_need_cannot_be_removed(house: House) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -37,20 +39,29 @@ def settings(**sections: Any) -> Config:
     return Config.model_validate({**raw, **sections})
 
 
+@asynccontextmanager
+async def running(config: Config) -> AsyncIterator[Server]:
+    """A server for as long."""
+    server = Server(config)
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop()
+
+
 @pytest.fixture
 async def server() -> AsyncIterator[Server]:
     """A server that runs."""
-    server = Server(settings())
-    await server.start()
-    yield server
-    await server.stop()
+    async with running(settings()) as server:
+        yield server
 
 
-async def ask(server: Server, method: str, path: str, body: object = None) -> tuple[int, Any]:
+async def ask(server: Server, method: str, path: str, body: object = None, *, token: str = TOKEN) -> tuple[int, Any]:
     """Status and answer of the API."""
     url = f"http://127.0.0.1:{server.http_ports[0]}{path}"
     async with (
-        aiohttp.ClientSession(headers={"Authorization": f"Bearer {TOKEN}"}) as session,
+        aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as session,
         session.request(method, url, json=body) as response,
     ):
         return response.status, await response.json()
@@ -281,3 +292,33 @@ def test_a_number_may_lead_to_a_service_by_name() -> None:
     plan = app.dial_plan(settings(numbers=[{"number": "49309", "to": "tone"}]), lambda _name: None)
     assert plan.services["tone"] == "tone"
     assert sections.SERVICES == {"600": "echo", "601": "tone"}
+
+
+async def test_8_a_participants_token_ends_with_its_stay_after_a_restart_too(tmp_path: Path) -> None:
+    config = settings(database={"data_dir": str(tmp_path)})
+    kit = f"/accounts/{config.server.account}/realtime/kit/{config.server.app}/meetings"
+    stays = []
+    async with running(config) as server:
+        _, made = await ask(server, "POST", kit, {"title": "Board"})
+        meeting = f"{kit}/{made['data']['id']}"
+        for user in ("ann", "ben"):
+            body = {"custom_participant_id": user, "preset_name": "guest"}
+            status, added = await ask(server, "POST", f"{meeting}/participants", body)
+            assert status == 201
+            stays.append(added["data"])
+    ann, ben = stays
+    async with running(config) as server:
+        assert (await ask(server, "GET", f"{meeting}/active-session", token=ann["token"]))[0] == 200
+        assert (await ask(server, "DELETE", f"{meeting}/participants/{ann['id']}"))[0] == 200
+        assert (await ask(server, "GET", f"{meeting}/active-session", token=ann["token"]))[0] == 401
+        assert (await ask(server, "GET", f"{meeting}/active-session", token=ben["token"]))[0] == 200
+
+
+async def test_8_when_a_key_of_the_configuration_was_made_nobody_knows(server: Server) -> None:
+    status, made = await ask(server, "POST", "/admin/v1/tokens", {"name": "new"})
+    assert (status, bool(made["created_at"])) == (201, True)
+    _, listed = await ask(server, "GET", "/admin/v1/tokens")
+    assert [(key["name"], key["created_at"]) for key in listed["items"]] == [
+        ("boss", None),
+        ("new", made["created_at"]),
+    ]

@@ -343,5 +343,11 @@ async def test_g5_what_is_beside_the_paths_is_answered_in_the_dialect_of_its_beg
             await complaints.send(dialect, declared, where, {404}, where, method="GET")
 
 
+async def test_g5_below_api_v1_0_errors_are_the_channel_dialects(house: House) -> None:
+    for path in ("/api/v1_0", "/api/v1_0/nowhere", "/api/v1_0/sessions/a/b/c"):
+        status, answer = await house.get(path)
+        assert (status, set(answer), answer["error"]) == (404, {"message", "error"}, "NOT_FOUND")
+
+
 def test_the_readers_know_every_control_character() -> None:
     assert {0, 9, 10, 13, 27, 127, 0x85} <= set(CONTROLS)

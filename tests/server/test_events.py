@@ -16,6 +16,7 @@ import pytest
 from aiohttp import ClientError, ClientResponse
 
 from server import events as module
+from server import tickets
 from server.errors import ApiError
 from server.events import BEHIND, Feed, FeedLimits, Filter, chunk, encode, kinds_of, position_of
 from signalling import EVENT_KINDS, EventBus, Happening, Noted, Principal, Session, event_body, short_of_session
@@ -71,9 +72,10 @@ class Stream:
 
 @asynccontextmanager
 async def stream(
-    house: House, query: str = "", *, token: str = "alice", last: str | None = None
+    house: House, query: str = "", *, token: str | None = "alice", last: str | None = None
 ) -> AsyncIterator[Stream]:
-    headers = {"Authorization": f"Bearer {house.tokens[token]}"} | ({} if last is None else {"Last-Event-ID": last})
+    headers = {} if token is None else {"Authorization": f"Bearer {house.tokens[token]}"}
+    headers |= {} if last is None else {"Last-Event-ID": last}
     async with house.client.get(f"/events{query}", headers=headers) as response:
         assert response.status == 200, await response.text()
         assert response.content_type == "text/event-stream"
@@ -321,6 +323,78 @@ async def test_history_finds_what_is_rare_among_many_in_bounded_steps(
     async with stream(house, "?kind=session.paused", last="evt_1", token="admin") as listening:
         feed_of(house).lost_to = feed_of(house).newest  # as if memory had nothing
         assert len(await listening.read(1)) == 1
+
+
+async def ticket(house: House, token: str) -> str:
+    """What a page puts into the address of its EventSource."""
+    status, answer = await house.post("/events/tickets", token=token)
+    assert (status, answer["expires_in_s"]) == (201, 60)
+    return str(answer["ticket"])
+
+
+async def test_12_a_ticket_is_heard_as_its_token_and_opens_nothing_else(house: House) -> None:
+    theirs, mine = house.session("bob"), house.session("stranger")
+    given = await ticket(house, "stranger")
+    async with stream(house, f"?after=0&ticket={given}", token=None) as listening:
+        mine.join("ann")
+        theirs.join("ann")
+        assert {event["session"] for event in await listening.read(3)} == {mine.id}
+        last = listening.seen[0]["id"]
+    async with stream(house, f"?ticket={given}", token=None, last=last) as again:
+        assert [event["kind"] for event in await again.read(2)] == ["participant.joined"] * 2
+    for method, path in (
+        ("GET", "/events/history"), ("GET", "/api/sessions"), ("POST", "/events/tickets"), ("GET", "/channels"),
+    ):  # fmt: skip
+        status, _, response = await house.call(method, f"{path}?ticket={given}", token=None)
+        assert (status, "WWW-Authenticate" in response.headers) == (401, True)
+        assert (await house.call(method, path, token=given))[0] == 401
+    assert (await house.get("/events?ticket=wrong", token=None))[0] == 401
+    assert (await house.post("/events/tickets", token=None))[0] == 401
+
+
+async def test_12_a_ticket_ends_soon_after_its_last_stream_and_with_its_token(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from server.api import events as api
+
+    monkeypatch.setattr(module, "SWEEP_S", 0.02)
+    monkeypatch.setattr(api, "HEARTBEAT_S", 0.05)
+    assert house.services.authenticator is not None
+    book = house.services.authenticator.tickets
+    now = [0.0]
+    monkeypatch.setattr(book, "_clock", lambda: now[0])
+    given, late = await ticket(house, "alice"), await ticket(house, "alice")
+    now[0] = 59.0
+    async with stream(house, f"?ticket={given}", token=None):
+        now[0] = 1000.0
+        assert book.authorization(given) is not None
+        assert (await house.get(f"/events?ticket={late}", token=None))[0] == 401
+    await house.until(lambda: not any(known.streams for known in book._given.values()))
+    now[0] = 1059.0
+    assert book.authorization(given) is not None
+    now[0] = 1061.0
+    assert (await house.get(f"/events?ticket={given}", token=None))[0] == 401
+
+    given = await ticket(house, "bob")
+    async with stream(house, f"?ticket={given}", token=None) as listening:
+        (key,) = [key for key in house.book.keys("default/default") if key.name == "bob"]
+        house.book.revoke("default/default", key.id)
+        assert await listening.rest() == []
+    assert (await house.get(f"/events?ticket={given}", token=None))[0] == 401
+
+
+def test_12_tickets_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tickets, "MAX_TICKETS", 3)
+    now = [0.0]
+    book = tickets.Tickets(clock=lambda: now[0])
+    given = [book.give("Bearer a") for _ in range(3)]
+    with book.streaming(given[0]):
+        given.append(book.give("Bearer a"))
+        assert [book.authorization(text) is not None for text in given] == [True, False, True, True]
+        now[0] = 100.0
+        given.append(book.give("Bearer a"))
+        assert [book.authorization(text) is not None for text in given] == [True, False, False, False, True]
+    assert len(book._given) == 2
 
 
 async def test_a_revoked_token_ends_its_stream(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

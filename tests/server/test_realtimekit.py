@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from media import VideoStats
+from server.api.session_files import iso
 from server.artefacts import MAX_JOBS, Artefacts
 from server.sections import Config
 from signalling import (
@@ -871,6 +872,22 @@ async def test_participants_leave_or_are_kicked(house: House) -> None:
     session = house.registry.rooms.active_session(path.split("/")[-1])
     assert session is not None
     assert [stay.user for stay in session.present()] == ["dave"]
+
+
+async def test_g3_instants_are_the_same_wherever_they_are_shown(house: House) -> None:
+    _, body = await house.post(MEETINGS, {"title": "x"}, token="admin")
+    made = body["data"]
+    path = f"{MEETINGS}/{made['id']}"
+    added = []
+    for number in range(16):  # one in two would be rounded otherwise
+        asked = {"preset_name": "guest", "custom_participant_id": f"user{number}"}
+        _, body = await house.post(f"{path}/participants", asked, token="admin")
+        added.append((body["data"]["id"], body["data"]["created_at"]))
+    _, body = await house.get(f"{path}/active-session", token="admin")
+    _, body = await house.get(f"{SESSIONS}/{body['data']['id']}/participants", token="admin")
+    assert [(stay["id"], stay["created_at"]) for stay in body["data"]["participants"]] == added
+    _, channel = await house.get(f"/channels/{made['id']}", token="admin")
+    assert made["created_at"] == iso(channel["created"])
 
 
 async def test_meetings_are_listed_and_found(house: House) -> None:

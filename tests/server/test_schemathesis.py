@@ -56,7 +56,7 @@ BEYOND_A_SCHEMA = {
     r"give personId, inviteEmail or invitePhone": "fields that do not go together",
     r"personId: give either a person or a contact, not both": "fields that do not go together",
     r"password needs a username beside it|register = true needs username and password": "fields that go together",
-    r"the body names .+, the path .+|personId: nobody can invite themselves": "fields that do not go together",
+    r"the body names .+, the path .+|nobody can invite themselves": "fields that do not go together",
     r"control characters such as NUL are not allowed": "in a field that the model does not know",
     r"[A-Za-z_.0-9]+: Input should be a valid integer": "JSON Schema takes 1.0 for an integer",
     r"[0-9]+ more": "after the first faults of a body with many",

@@ -131,6 +131,24 @@ def everything_in(folder: Path) -> bytes:
     return b"".join(file.read_bytes() for file in folder.rglob("*") if file.is_file())
 
 
+async def test_8_keys_made_in_one_millisecond_keep_their_order(tmp_path: Path) -> None:
+    section = DatabaseSection(data_dir=str(tmp_path))
+    names = [f"key {number}" for number in range(20)]
+    book = TokenBook(clock=Clock())
+    for start in range(3):
+        store = await Store.open(section)
+        again = TokenBook(clock=Clock())
+        async with store.database.connect() as connection:
+            await restore_tokens(connection, again)
+        assert again.keys(TENANT) == book.keys(TENANT)
+        assert [key.name for key in again.keys(TENANT)] == names[: 10 * start]
+        keep_tokens(again, store.writer)
+        for name in names[10 * start : 10 * (start + 1)]:
+            again.create(TENANT, name)
+        await store.close()
+        book = again
+
+
 async def test_keys_outlive_the_process(tmp_path: Path) -> None:
     section = DatabaseSection(data_dir=str(tmp_path))
     store = await Store.open(section)

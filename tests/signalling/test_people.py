@@ -104,3 +104,10 @@ def test_8_a_handle_may_be_of_several_users() -> None:
     assert book.by_handle(T, "al") == [alice]
     book.remove(T, "b")
     assert book.by_handle(T, "alice") == []
+
+
+def test_8_a_user_who_is_changed_keeps_its_place() -> None:
+    book = people()
+    alice, bob = book.see(T, "alice"), book.see(T, "bob")
+    alice = book.put(replace(alice, display_name="Al"))
+    assert book.users(T) == [alice, bob]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,9 @@ async def test_the_page_says_who_invites_and_until_when_and_no_more(house: House
     _, path = await invite(house)
     shown = await page(house, path)
     assert "Alice invites you to a conversation" in shown.words
-    assert shown.all("time")
+    (until,) = shown.all("time")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\dZ", until["datetime"] or "")
+    assert " UTC." in shown.words, "what is read where there are no scripts"
     assert "between us" not in shown.words
     assert "partner@example.com" not in shown.words
     assert [form["method"] for form in shown.all("form")] == ["post", "post"]
@@ -98,11 +101,14 @@ async def test_nothing_comes_from_elsewhere_and_the_address_is_told_to_nobody(ho
     _, _, response = await house.call("GET", path, token=None)
     policy = response.headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy
+    assert "script-src 'self';" in policy
     assert "frame-ancestors 'none'" in policy
     assert response.headers["Referrer-Policy"] == "no-referrer"
     assert response.headers["Cache-Control"] == "no-store"
     shown = await page(house, path)
-    assert shown.all("script") == []
+    (script,) = shown.all("script")
+    status, _, response = await house.call("GET", str(script["src"]), token=None)
+    assert (status, response.headers["Content-Type"]) == (200, "text/javascript; charset=utf-8")
     (style,) = shown.all("link")
     status, _, response = await house.call("GET", str(style["href"]), token=None)
     assert (status, response.headers["Content-Type"]) == (200, "text/css; charset=utf-8")
@@ -112,7 +118,7 @@ async def test_names_are_text_on_the_page(house: House) -> None:
     house.registry.people.see(TENANT, "alice", display_name="<script>alert(1)</script>")
     _, path = await invite(house)
     shown = await page(house, path)
-    assert shown.all("script") == []
+    assert shown.all("script") == [{"type": "module", "src": "/pages/times.js"}], "no other"
     assert "<script>alert(1)</script> invites you" in shown.words
 
 

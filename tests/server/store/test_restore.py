@@ -186,6 +186,23 @@ async def test_6_users_rooms_and_roles_are_kept(database_url: str, tmp_path: Pat
         assert sitting.channel is rooms.get(TENANT, room.id)
 
 
+async def test_5_rooms_and_users_keep_their_order_whatever_is_changed(database_url: str, tmp_path: Path) -> None:
+    async with open_desk(database_url, tmp_path) as desk:
+        rooms, people = desk.registry.rooms, desk.registry.people
+        for name in ("c", "b", "a"):
+            rooms.create(TENANT, name)
+            people.see(TENANT, name)
+            await asyncio.sleep(0.003)  # no two of one millisecond
+        await desk.writer.settled()
+        rooms.put(replace(rooms.channels(TENANT)[0], name="c"))
+        people.put(replace(people.see(TENANT, "c"), display_name="C"))
+        await desk.writer.settled()
+    async with open_desk(database_url, tmp_path) as desk:
+        await desk.restore()
+        assert [channel.name for channel in desk.registry.rooms.channels(TENANT)] == ["c", "b", "a"]
+        assert [user.id for user in desk.registry.people.users(TENANT)] == ["c", "b", "a"]
+
+
 async def test_6_who_is_in_the_configuration_stays_as_it_is_there(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/r.db"
     async with open_desk(url, tmp_path) as desk:
