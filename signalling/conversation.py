@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 class Conversation:
     """Runs inside the session's task from the moment both legs have answered; `then` once a third one has joined."""
 
-    __slots__ = ("_asked", "_legs", "_session", "_switch", "_then")
+    __slots__ = ("_asked", "_legs", "_session", "_switch", "_then", "_withdrawn")
 
     def __init__(
         self, session: Session, switch: Switch, caller: Leg, callee: Leg, then: Callable[[Switch], SessionFlow]

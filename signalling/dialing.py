@@ -472,7 +472,7 @@ class Dialling:
         for call, (destination, flows, offer) in list(self._waiting.items()):
             if isinstance(call, OutgoingCall) and call.silent and destination is not None and flows:
                 del self._waiting[call]
-                leg.attempts.remove(call)
+                leg.forget(call)
                 call.cancel(self._switch.sip.now())
                 self._send(stage, leg, destination, flows, offer)
 
@@ -496,7 +496,7 @@ class Dialling:
                 self._ringing(leg, event)
         elif isinstance(event, Failed) and event.call in self._waiting:
             destination, flows, offer = self._waiting.pop(event.call)
-            leg.attempts = tuple(attempt for attempt in leg.attempts if attempt is not event.call)
+            leg.forget(event.call)
             unreachable = event.cause in ("timeout", "transport") or event.status == 503
             if destination is not None and flows and unreachable:
                 self._send(stage, leg, destination, flows, offer)

@@ -357,6 +357,10 @@ class Leg:
         self.cancel_attempts(ANSWERED_ELSEWHERE, but=call)
         self.attempts = ()
 
+    def forget(self, attempt: OutgoingCall | BrowserRinging) -> None:
+        """That attempt came to nothing, or was given up."""
+        self.attempts = tuple(other for other in self.attempts if other is not attempt)
+
     def cancel_attempts(self, reason: str | None, *, but: Call | BrowserCall | None = None) -> None:
         """Stop ringing wherever it rings."""
         if len(self.attempts) == (but is not None):
