@@ -238,7 +238,7 @@ class InvitationsApi:
     async def resume_session(self, call: Call) -> SessionResumedAnswer:
         """400 when it is not paused (C16)."""
         session, user = await self._changed(call)
-        if session.ended or session.paused_at is None:
+        if session.paused_at is None:
             raise invalid("the session is not paused")
         await session.resume(user)
         at = instant_or_none(session.updated_at) or ""
@@ -437,14 +437,15 @@ class InvitationsApi:
                 raise SessionNotActive("the session has ended")
         if session is None or session.tenant != call.tenant:
             raise UnknownSession("there is no session of that id")
+        if session.ended:
+            call.require(session)
+            raise SessionNotActive("the session has ended")
         return session
 
     async def _changed(self, call: Call) -> tuple[Session, str]:
         """The session of the path for who may do this with it, and the acting user."""
         session = await self._session(call)
         call.require(session)
-        if session.ended:
-            raise SessionNotActive("the session has ended")
         return session, self._actor(call)
 
     async def _seen(self, call: Call) -> tuple[Sitting, str, str | None]:

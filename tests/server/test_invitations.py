@@ -722,8 +722,16 @@ async def test_c15_a_reason_to_pause_has_two_hundred_characters(house: House) ->
 async def test_c12_a_session_that_is_over_is_not_active(house: House) -> None:
     session, _ = await accepted(house)
     assert (await house.post(f"{SESSIONS}/{session}/resolve"))[0] == 200
-    for path, body in (("/messages", {"content": "x"}), ("/resolve", None), ("/dtmf", {"digits": "1"})):
-        assert is_error(await house.post(f"{SESSIONS}/{session}{path}", body), 400, "SESSION_NOT_ACTIVE")
+    content, digits = {"content": "x"}, {"digits": "1"}
+    for kept in ("in memory", "in the database"):
+        for path, body in (
+            ("/messages", content), ("/resolve", None), ("/dtmf", digits), ("/pause", None), ("/resume", None),
+            ("/join", None), ("/leave", None),
+        ):  # fmt: skip
+            answer = await house.post(f"{SESSIONS}/{session}{path}", body)
+            assert is_error(answer, 400, "SESSION_NOT_ACTIVE"), (kept, path)
+        await house.services.writer.settled()
+        house.registry._ended.clear()
 
 
 # Ending, coming and going.
