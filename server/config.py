@@ -66,7 +66,7 @@ def dev_config(
     options = {
         ("server", "host"): "--host",
         ("server", "http_port"): "--http-port",
-        ("sip", "listen"): "--sip-port",
+        ("sip", "listen"): "--host",  # the port was looked at before
         ("media", "ports"): "--rtp-ports",
     }
     try:
@@ -142,7 +142,7 @@ def _faults(
         elif detail["type"] == "missing":
             reason = "missing"
         faults.append(Fault(origin or source, "" if origin else _key(loc, raw), reason))
-    return faults
+    return list(dict.fromkeys(faults))  # an option of the demo may stand in several places
 
 
 def _key(loc: Sequence[str | int], raw: Any) -> str:

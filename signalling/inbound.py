@@ -178,7 +178,7 @@ class Inbound:
         looping = loop_status(request, lambda via: via.sent_by == flow.sent_by)
         if looping is not None:
             raise Refused(looping)
-        number = request.target.number
+        number = self._dialled(request, principal)
         if not number:
             raise Refused(404)
         try:
@@ -216,6 +216,19 @@ class Inbound:
             session.start(lambda s: serve(s, self._switch, leg, decision.service))
         else:
             session.start(lambda s: connect(s, self._switch, leg, plan))
+
+    def _dialled(self, request: Request, principal: Principal) -> str:
+        """The number that is called.
+
+        A carrier that we register at may call the contact that we registered: what was dialled then stands in To.
+        """
+        number = request.target.number
+        line = self._switch.lines.get(principal.name) if principal.kind == "trunk" else None
+        if line is None or not line.config.register or number != line.config.username:
+            return number
+        if any(did.pattern.matches(number) for did in self._switch.plan.inbound):
+            return number
+        return request.to.uri.number or number
 
     def _caller_leg(
         self, session: Session, transaction: ServerTransaction, principal: Principal, plan: Plan, now: float

@@ -359,6 +359,8 @@ class AuthValue:
     def parse(text: str) -> AuthValue:
         """Read exactly one value. ParseError too for a parameter that comes twice: who are you then?"""
         scheme, _, rest = unfold(text).partition(" ")
+        if "\t" in scheme:  # LWS of another kind behind it
+            scheme, _, rest = unfold(text).partition("\t")
         if scheme != "Digest" and not is_token(scheme):
             raise ParseError("Malformed authorization scheme")
         rest = rest.strip(SPACE)

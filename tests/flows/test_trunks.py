@@ -363,3 +363,18 @@ def test_10_the_codecs_of_a_trunk_hold_for_calls_that_come_in(sim: Sim, to: str,
     assert call.state == "talking"
     line = next(line for line in call.remote_sdp.splitlines() if line.startswith("m=audio"))
     assert line.split()[3:] == ["8", "101"]
+
+
+@pytest.mark.parametrize(("known", "to"), [("+4930123456", "sip:+4930123456@carrier"), ("acme", "sip:+49999@carrier")])
+def test_11_a_call_to_the_contact_that_we_registered_is_for_the_number_in_to(sim: Sim, known: str, to: str) -> None:
+    address = sim.network.host("carrier")
+    settings = {"username": "acme", "password": "x", "register": True, "inbound_sources": sources(address)}
+    inbound = [InboundNumber(Pattern.parse(known), "600")]
+    house = House(sim, trunks=[trunk("carrier", **settings)], inbound=inbound)
+    carrier = house.carrier("carrier")
+    call = carrier.invite("acme", to_header=f"<{to}>")
+    finish(sim, call)
+    assert call.state == "talking"
+    other = carrier.invite("bcme", to_header=f"<{to}>")
+    finish(sim, other)
+    assert other.status == 404

@@ -280,6 +280,12 @@ def test_a_fault_of_the_demo_names_the_option(option: str, value: object, fault:
     assert fault in str(refused.value)
 
 
+def test_a_fault_of_the_demo_is_told_once_and_of_the_right_option() -> None:
+    with pytest.raises(ConfigError) as refused:
+        config.dev_config(**{**DEV, "host": "1.2.3.4.5"})
+    assert [fault.source for fault in refused.value.faults] == ["--host"]
+
+
 @pytest.mark.parametrize(
     ("text", "parts"),
     [

@@ -1113,3 +1113,20 @@ def test_f2_whatever_happens_nothing_breaks_and_nothing_is_left(scene: Scene, se
     for session in scene.house.registry.sessions():
         scene.sim.run(session.end())
     scene.nothing_left()
+
+
+def test_f2_a_phone_whose_reinvite_waits_for_its_ack_follows_a_hold_later(scene: Scene) -> None:
+    phone = scene.house.phone("1002")
+    (ann,) = gathering(scene, "ann")
+    ann.result(type="call", session=ann.session, number="1002")
+    scene.sim.run_until(lambda: phone.calls)
+    phone.call.accept()
+    scene.sim.run_for(1)
+    scene.sim.network.lose("ACK", source="phone1002")
+    phone.call.reinvite("sendrecv")
+    scene.sim.run_for(0.2)
+    ann.result(type="hold", on=True)
+    scene.sim.run_for(0.1)
+    assert "a=sendrecv" in phone.call.remote_sdp
+    scene.sim.run_for(1)
+    assert "a=sendonly" in phone.call.remote_sdp

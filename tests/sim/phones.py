@@ -265,11 +265,13 @@ class SimPhone:
         ]
         self.send_request(wire, None)
 
-    def invite(self, to: str, *, sdp: bool = True, headers: Sequence[tuple[str, str]] = ()) -> PhoneCall:
-        """Call a number or a whole URI through the server."""
+    def invite(
+        self, to: str, *, sdp: bool = True, headers: Sequence[tuple[str, str]] = (), to_header: str = ""
+    ) -> PhoneCall:
+        """Call a number or a whole URI through the server; `to_header` is what To says, if it is not that."""
         uri = to if ":" in to else f"sip:{to}@{self.domain}"
         local = f"<sip:{self.user}@{self.domain}>;tag={self._new('t')}"
-        call = PhoneCall(self, self._new("call"), True, local, f"<{uri}>", uri, cseq=0)
+        call = PhoneCall(self, self._new("call"), True, local, to_header or f"<{uri}>", uri, cseq=0)
         self.calls.append(call)
         wire = call.request("INVITE", call.sdp() if sdp else "")
         wire.headers.extend(headers)

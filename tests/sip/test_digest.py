@@ -547,3 +547,9 @@ def test_9_the_client_never_shows_the_password() -> None:
     answer = DigestClient("1001", "s3cret-word").authorize(challenged(server()), register())
     assert answer is not None
     assert "s3cret-word" not in answer[1]
+
+
+@pytest.mark.parametrize("space", ["\t", " \t", "\r\n ", "\r\n\t", "  "])
+def test_any_white_space_ends_the_scheme(space: str) -> None:
+    parsed = AuthValue.parse(f'Digest{space}username="a", nc=1')
+    assert (parsed.scheme, parsed.parameters) == ("Digest", {"username": "a", "nc": "1"})
