@@ -1,8 +1,9 @@
 """`python -m bench.rest`: requests a second of the REST API on one core, beside a bare aiohttp handler in the same run.
 
 Each request goes through authentication, validation and a session, with SQLite behind. First as many as are answered,
-with CONNECTIONS clients that ask again at once; then at half of what is wanted, at an even pace, for the latency. At
-last the memory of sessions without a call.
+with CONNECTIONS clients that ask again at once, by the second of the core that the server used: a bare handler waits
+for its clients now and then. Then at half of what is wanted, at an even pace, for the latency. At last the memory of
+sessions without a call.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import asyncio
 import json
 import os
 import socket
+import subprocess
 import sys
 import tempfile
 import time
@@ -24,9 +26,21 @@ import uvloop
 
 from .events import ROOT, START_S, TOKEN, free_port, server
 from .load import quantile
-from .machine import DEVICE_NICENESS, GENERATOR_NICENESS, Cores, children_of, memory_kb, raise_file_limit, start, stop
+from .machine import (
+    DEVICE_NICENESS,
+    GENERATOR_NICENESS,
+    Cores,
+    children_of,
+    cpu_ns,
+    memory_kb,
+    raise_file_limit,
+    start,
+    stop,
+)
 from .table import Table
 from .targets import Target, report
+
+Process = subprocess.Popen[bytes]
 
 CONNECTIONS = 32
 BARE, OURS = "bare aiohttp", "Ringway"
@@ -118,9 +132,10 @@ async def clients(port: int) -> list[Client]:
     return [(await loop.create_connection(Client, "127.0.0.1", port))[1] for _ in range(CONNECTIONS)]
 
 
-async def most_a_second(port: int, request: bytes, seconds: float) -> float:
-    """Requests answered a second when every client asks again at once."""
+async def most_a_second(process: Process, port: int, request: bytes, seconds: float) -> float:
+    """Requests answered in a second of the server's core when every client asks again at once."""
     asking = await clients(port)
+    pids = children_of(process.pid)
     answered = 0
     loop = asyncio.get_running_loop()
     until = loop.time() + seconds
@@ -137,14 +152,14 @@ async def most_a_second(port: int, request: bytes, seconds: float) -> float:
 
         return done
 
-    began = loop.time()
+    before = cpu_ns(pids)
     for client in asking:
         client.ask(request, again(client))
     await over
-    rate = answered / (loop.time() - began)
+    used_s = (cpu_ns(pids) - before) / 1e9
     for client in asking:
         client.close()
-    return rate
+    return answered / used_s
 
 
 async def p99_at(port: int, request: bytes, rate: float, seconds: float) -> float:
@@ -206,8 +221,8 @@ async def make_sessions(port: int, count: int) -> str:
 
 
 @asynccontextmanager
-async def bare(cores: Cores) -> AsyncIterator[int]:
-    """The bare handler's port."""
+async def bare(cores: Cores) -> AsyncIterator[tuple[Process, int]]:
+    """The bare handler, and its port."""
     with tempfile.TemporaryDirectory() as folder:
         port = free_port(socket.SOCK_STREAM)
         command = [sys.executable, "-c", BARE_SERVER, str(port)]
@@ -222,7 +237,7 @@ async def bare(cores: Cores) -> AsyncIterator[int]:
                     else:
                         writer.close()
                         break
-            yield port
+            yield process, port
         finally:
             await asyncio.to_thread(stop, process)
 
@@ -232,17 +247,17 @@ async def run(cores: Cores, repeats: int, seconds: float) -> Table:
     table = Table([BARE, OURS], BARE)
     for repeat in range(repeats):
         print(f"  rest {repeat + 1}/{repeats}", file=sys.stderr)
-        async with bare(cores) as port:
-            table.add(GET, BARE, await most_a_second(port, get_request("1"), seconds))
-            table.add(POST, BARE, await most_a_second(port, post_request(), seconds))
+        async with bare(cores) as (process, port):
+            table.add(GET, BARE, await most_a_second(process, port, get_request("1"), seconds))
+            table.add(POST, BARE, await most_a_second(process, port, post_request(), seconds))
             table.add(GET_P99, BARE, await p99_at(port, get_request("1"), 1250, seconds))
             table.add(POST_P99, BARE, await p99_at(port, post_request(), 750, seconds))
         async with server(cores) as (process, port):
             session = await make_sessions(port, CONNECTIONS)
-            table.add(GET, OURS, await most_a_second(port, get_request(session), seconds))
+            table.add(GET, OURS, await most_a_second(process, port, get_request(session), seconds))
             table.add(GET_P99, OURS, await p99_at(port, get_request(session), 1250, seconds))
             table.add(POST_P99, OURS, await p99_at(port, post_request(), 750, seconds))
-            table.add(POST, OURS, await most_a_second(port, post_request(), seconds))
+            table.add(POST, OURS, await most_a_second(process, port, post_request(), seconds))
             await asyncio.sleep(2)
             pids = children_of(process.pid)
             before = memory_kb(pids)
