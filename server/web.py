@@ -25,7 +25,7 @@ from .api.input import body_reader, check_charset, check_path, query_reader, unp
 from .api.openapi import JSON_TYPE, Bound, Call, Dialect, Operation, Raw
 from .auth import ANYBODY, PERMISSIONS, Authenticator, may_begin
 from .boundary import MAX_BODY, Handler, Spoken, boundary, encoded, for_all_origins, origins
-from .whole import Head, in_one_piece
+from .response import ResponseHead, in_one_piece
 
 http_log = logging.getLogger("server.http")
 "What aiohttp itself has to say of connections."
@@ -175,7 +175,7 @@ def _handler(
     read_body = None if declared.body is None else _read_body(declared.body, needed=declared.body_needed)
     omit_none = dialect.omit_none
     status = declared.status
-    head = None if everywhere is None else Head(status, JSON_TYPE, everywhere)
+    head = None if everywhere is None else ResponseHead(status, JSON_TYPE, everywhere)
 
     async def handle(request: web.Request) -> web.StreamResponse:
         principal = await principal_of(request)

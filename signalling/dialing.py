@@ -49,8 +49,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger("signalling.dialing")
 
 ADDRESS_S = 4.0  # for an address of a trunk to say anything at all, if there is another: the INVITE went out four times
-HEAD_SIZE = 700
-"Bytes of an INVITE's head with its Via, but for names and what crosses; to choose TCP (RFC 3261 §18.1.1)."
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,9 +153,9 @@ class Operation:
     answers: tuple[type[BaseModel], ...]
     "Empty when it answers with text or a stream."
     streams: bool
+    "Whether it may write its answer itself; then there is no HEAD."
     ticketed: bool
     "Whether a ticket in the query may stand for the token; see server.tickets."
-    "Whether it may write its answer itself; then there is no HEAD."
     status: int
     "Of success."
     media_type: str

@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from server.whole import Head, in_one_piece
+from server.response import ResponseHead, in_one_piece
 
 HEADERS = {"Access-Control-Allow-Origin": "*"}
 
@@ -16,7 +16,7 @@ HEADERS = {"Access-Control-Allow-Origin": "*"}
 async def answer(request: web.Request) -> web.StreamResponse:
     """`{}` with 201, in one piece where that can be."""
     if request.path == "/whole" and in_one_piece(request):
-        return Head(201, "application/json", HEADERS).before(b"{}")
+        return ResponseHead(201, "application/json", HEADERS).before(b"{}")
     return web.Response(status=201, body=b"{}", content_type="application/json", headers=HEADERS)
 
 
@@ -57,7 +57,7 @@ async def test_it_says_what_aiohttp_would(method: str, version: str, more: str) 
 
 async def test_requests_that_follow_at_once_are_answered_in_order() -> None:
     app = web.Application()
-    heads = Head(200, "text/plain", {})
+    heads = ResponseHead(200, "text/plain", {})
 
     async def echo(request: web.Request) -> web.StreamResponse:
         return heads.before(request.path.encode())

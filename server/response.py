@@ -15,8 +15,8 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import SERVER_SOFTWARE
 
 
-class Whole(web.StreamResponse):
-    """Head and body as they go out; for requests that `in_one_piece` is true of."""
+class WholeResponse(web.StreamResponse):
+    """ResponseHead and body as they go out; for requests that `in_one_piece` is true of."""
 
     def __init__(self, data: bytes, status: int) -> None:
         super().__init__(status=status)
@@ -44,7 +44,7 @@ def in_one_piece(request: web.Request) -> bool:
     return request.version == HttpVersion11 and request.keep_alive and request.method != hdrs.METH_HEAD
 
 
-class Head:
+class ResponseHead:
     """The head of all answers of one status and type of content, up to their length."""
 
     def __init__(self, status: int, content_type: str, headers: Mapping[str, str]) -> None:
@@ -55,11 +55,11 @@ class Head:
         self._second = 0
         self._text = b""
 
-    def before(self, body: bytes) -> Whole:
+    def before(self, body: bytes) -> WholeResponse:
         """The answer with that body."""
         now = int(time())
         if now != self._second:
             self._second = now
             date = formatdate(now, usegmt=True)
             self._text = f"{self._fixed}{hdrs.DATE}: {date}\r\n{hdrs.CONTENT_LENGTH}: ".encode()
-        return Whole(b"%b%d\r\n\r\n%b" % (self._text, len(body), body), self.status)
+        return WholeResponse(b"%b%d\r\n\r\n%b" % (self._text, len(body), body), self.status)
