@@ -4,6 +4,7 @@ from .codecs import Codec
 from .engine import PLAYER_CODECS, MediaConfig, MediaEngine
 from .errors import MediaError, NoCommonCodec, NoPortsLeft, SdpError
 from .leg import Attachment, LegStats, Media, MediaLeg, Mix, VideoStats
+from .ports import rtp_ports
 
 __all__ = [
     "PLAYER_CODECS",
@@ -20,4 +21,5 @@ __all__ = [
     "NoPortsLeft",
     "SdpError",
     "VideoStats",
+    "rtp_ports",
 ]

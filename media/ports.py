@@ -22,6 +22,12 @@ BUSY_REST_S = 30.0  # a pair that another program holds is tried again after thi
 RTP_BUFFER = 64 * 1024  # octets, 1 to 3 s of G.711 by what a driver allocates a packet; older audio is of no use
 RTCP_BUFFER = 8 * 1024
 
+BAD_PORTS = frozenset(
+    [1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566, *range(6665, 6670), 6679, 6697, 10080]
+)
+"""Of those above 1023 that the Fetch standard blocks (port blocking): Chromium sends nothing there over WebRTC either,
+not even ICE checks, and says nothing of it."""
+
 NO_MORE_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 "Errors of `socket` that no other port would cure."
 
@@ -51,6 +57,16 @@ class PortPair:
         self.rtcp.close()
 
 
+def rtp_ports(first: int, last: int) -> list[int]:
+    """Those for RTP in a range, both ends included. ValueError when there are none."""
+    if not 1024 <= first <= last <= 65535:
+        raise ValueError("RTP ports are a range within 1024-65535")
+    ports = [port for port in range(first + first % 2, last, 2) if BAD_PORTS.isdisjoint((port, port + 1))]
+    if not ports:
+        raise ValueError("the RTP port range holds no even and odd port side by side that browsers send to")
+    return ports
+
+
 class PortPool:
     """The pairs of one range at one address, given out longest-free first."""
 
@@ -59,15 +75,11 @@ class PortPool:
     def __init__(
         self, host: str, first: int, last: int, *, rest_s: float = REST_S, advertised: str | None = None
     ) -> None:
-        """`host` is numeric; `first` and `last` are the ends of the range, both included.
+        """`host` is numeric; `first` and `last` are the ends of the range, both included; BAD_PORTS in it are left out.
 
         `advertised`: the numeric address that others reach it by, if another.
         """
-        if not 1024 <= first <= last <= 65535:
-            raise ValueError("RTP ports are a range within 1024-65535")
-        pairs = list(range(first + first % 2, last, 2))
-        if not pairs:
-            raise ValueError("the RTP port range holds no pair of an even and an odd port")
+        pairs = rtp_ports(first, last)
         random.shuffle(pairs)  # the next port should not be easy to guess from outside
         self._host = host
         self.advertised = advertised or host

@@ -19,7 +19,7 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from media import MediaConfig, MediaEngine
+from media import MediaConfig, MediaEngine, rtp_ports
 from signalling import (
     DialPlan,
     Extension,
@@ -262,8 +262,12 @@ def own_address(host: str) -> str:
         return str(probe.getsockname()[0])
 
 
-def media_config(config: Config) -> MediaConfig:
-    """Media where SIP listens, unless told otherwise."""
+def media_config(config: Config, source: str = "configuration") -> MediaConfig:
+    """Media where SIP listens, unless told otherwise. ConfigError for ports that media cannot use."""
+    try:
+        rtp_ports(*config.media.port_range)
+    except ValueError as error:
+        raise ConfigError([Fault(source, "media.ports", str(error))]) from error
     bind = config.media.bind_host or config.sip.hosts
     advertised = {":" in host: host for host in config.media.advertised_host}
     if not advertised and config.sip.advertised_host is not None:

@@ -124,10 +124,12 @@ def _config_init(options: argparse.Namespace) -> None:
 
 
 def _config_check(options: argparse.Namespace) -> None:
-    from .app import trunks_of
+    from .app import media_config, trunks_of
     from .config import load
 
-    trunks_of(load(options.config, os.environ), source=str(options.config))
+    config, source = load(options.config, os.environ), str(options.config)
+    trunks_of(config, source)
+    media_config(config, source)
     sys.stdout.write(f"{options.config}: no faults\n")
 
 

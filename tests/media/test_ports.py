@@ -116,7 +116,19 @@ def test_an_odd_range_loses_its_odd_ends() -> None:
     close(pool, [pair])
 
 
-@pytest.mark.parametrize(("first", "last"), [(0, 100), (30000, 29999), (65000, 65536), (30001, 30002), (30000, 30000)])
+def test_ports_that_browsers_refuse_are_left_out() -> None:
+    pool = PortPool("127.0.0.1", 10078, 10083)
+    pairs = [pool.take(0.0), pool.take(0.0)]
+    assert sorted(pair.port for pair in pairs) == [10078, 10082]
+    with pytest.raises(NoPortsLeft):
+        pool.take(0.0)
+    close(pool, pairs)
+
+
+@pytest.mark.parametrize(
+    ("first", "last"),
+    [(0, 100), (30000, 29999), (65000, 65536), (30001, 30002), (30000, 30000), (10080, 10081), (5060, 5061)],
+)
 def test_unusable_ranges(first: int, last: int) -> None:
     with pytest.raises(ValueError, match="port"):
         PortPool("127.0.0.1", first, last)

@@ -235,6 +235,13 @@ def test_check_finds_what_only_sip_can_judge(tmp_path: Path, capsys: pytest.Capt
     assert capsys.readouterr().err.startswith(f"{file}: trunks[0].hosts[0] (a): ")
 
 
+def test_check_finds_what_only_media_can_judge(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "ringway.toml"
+    file.write_text("[media]\nports = '10080-10081'\n")
+    assert cli.main(["config", "check", "--config", str(file)]) == 1
+    assert capsys.readouterr().err.startswith(f"{file}: media.ports: the RTP port range holds no even and odd port")
+
+
 def test_help_and_version_load_nothing_heavy() -> None:
     code = (
         "import sys; from server import cli; cli._parser();"
