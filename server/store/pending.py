@@ -16,6 +16,7 @@ from .records import (
     call_values,
     encoded,
     participant_values,
+    room_of,
     session_values,
 )
 from .statements import Batch, Mode, Run, check_columns, row_values
@@ -61,11 +62,11 @@ CHAT_COLUMNS = (
 class _Touched:
     """A session to be written, and what of it besides its own row."""
 
-    __slots__ = ("all", "calls", "channel_id", "number", "participants")
+    __slots__ = ("all", "calls", "number", "participants", "room")
 
     def __init__(self, session: Session) -> None:
         self.number = int(session.id)
-        self.channel_id = session.channel_id
+        self.room = room_of(session)
         self.participants: set[int] = set()
         self.calls: set[int] = set()
         self.all = False
@@ -136,7 +137,7 @@ class Pending:
         participant_rows: list[tuple[Any, ...]] = []
         call_rows: list[tuple[Any, ...]] = []
         for session, touched in sessions.items():
-            number, channel_id = touched.number, touched.channel_id
+            number = touched.number
             stays = session.participants
             if not touched.all:
                 stays = [stays[index] for index in sorted(touched.participants) if index < len(stays)]
@@ -144,10 +145,10 @@ class Pending:
                 touched.calls.add(len(session.calls) - 1)
             indices = range(len(session.calls)) if touched.all else sorted(touched.calls)
             try:
-                session_rows.append(session_values(session, number, channel_id))
+                session_rows.append(session_values(session, number))
                 if self.people is not None:
                     for stay in stays:
-                        participant_rows.append(participant_values(session, stay, number, channel_id, self.people))
+                        participant_rows.append(participant_values(session, stay, number, touched.room, self.people))
                 call_rows += [call_values(session, index) for index in indices]
             except Exception:  # a fault of ours in one session must not cost the history of the others
                 log.exception("session_not_written", session=session.id)
@@ -177,7 +178,7 @@ def _event_runs(happenings: Sequence[Happening], sessions: dict[Session, _Touche
                 position,
                 touched.number,
                 session.tenant,
-                touched.channel_id,
+                touched.room,
                 seq,
                 wire_kind(kind),
                 round(at * 1000),

@@ -83,7 +83,8 @@ class ParticipantRecord:
     idx: int
     "From 0, in the order of coming."
     tenant: str
-    channel_id: str
+    channel_id: str | None
+    "None: the session's own."
     user_id: str
     user_number: int
     handle: str
@@ -147,7 +148,12 @@ _HAD_RECORDING = SESSION_COLUMNS.index("had_recording") - 1
 # From live sessions. The values are those of the columns, in their order: rows for the database as they are.
 
 
-def session_values(session: Session, number: int, channel_id: str) -> tuple[Any, ...]:
+def room_of(session: Session) -> str | None:
+    """The channel in the rows of its participants and events: None where it is the session's own."""
+    return None if session.channel is None else session.channel.id
+
+
+def session_values(session: Session, number: int) -> tuple[Any, ...]:
     """The row of a live or retained session as it is now; `number` is its id."""
     participants = session.participants
     updated_at = session.updated_at
@@ -169,7 +175,7 @@ def session_values(session: Session, number: int, channel_id: str) -> tuple[Any,
         session.made_by,
         session.kind,
         session.name,
-        channel_id,
+        session.channel_id,
         session.name if channel is None else channel.name,
         session.status,
         session.host,
@@ -197,16 +203,16 @@ def session_values(session: Session, number: int, channel_id: str) -> tuple[Any,
 
 
 def participant_values(
-    session: Session, participant: Participant, number: int, channel_id: str, people: People
+    session: Session, participant: Participant, number: int, room: str | None, people: People
 ) -> tuple[Any, ...]:
-    """The row of one stay."""
+    """The row of one stay; `room` as `room_of` says."""
     user = people.get(session.tenant, participant.user)
     stats = participant.stats
     return (
         number,
         participant.index,
         session.tenant,
-        channel_id,
+        room,
         participant.user,
         user_number(session.tenant, participant.user) if user is None else user.number,
         participant.user if user is None else user.handle,
@@ -264,14 +270,14 @@ def session_record(session: Session) -> SessionRecord:
         role = session.role_of(participant.user)
         if role is not None:
             roles[participant.user] = role
-    return SessionRecord.from_row(session_values(session, int(session.id), session.channel_id), roles)
+    return SessionRecord.from_row(session_values(session, int(session.id)), roles)
 
 
 def participant_records(session: Session, people: People) -> list[ParticipantRecord]:
     """All stays of a live or retained session, in the order of coming."""
-    number, channel_id = int(session.id), session.channel_id
+    number, room = int(session.id), room_of(session)
     return [
-        ParticipantRecord.from_row(participant_values(session, participant, number, channel_id, people))
+        ParticipantRecord.from_row(participant_values(session, participant, number, room, people))
         for participant in session.participants
     ]
 

@@ -2,6 +2,7 @@
 
 Instants are milliseconds since the epoch (`…_at`), spans milliseconds (`…_ms`); ids of sessions are their decimal ids
 as integers; a tenant is "account/app". A column made by `_json` holds JSON text as it is written and read, or NULL.
+A participant or an event has no channel where that is its session's own, as of most, and follows from the session's id.
 
 No table refers to another by a foreign key: rows come from a writer that may spool them for hours, and leave by a
 retention that differs from kind to kind, so that a parent may be missing on purpose. `ringway db check` counts those.
@@ -134,7 +135,7 @@ participants = Table(
     _number("session_id", key=True),
     _number("idx", key=True),
     _text("tenant"),
-    _text("channel_id"),
+    _text("channel_id", null=True),
     _text("user_id"),
     _number("user_number"),
     _text("handle"),
@@ -148,7 +149,15 @@ participants = Table(
     _json("quality"),
     Index("ix_participants_user", "tenant", "user_id", "session_id"),
     Index("ix_participants_custom", "tenant", "custom_id", "session_id"),
-    Index("ix_participants_channel", "channel_id", "user_id", "joined_at", "tenant", "handle"),
+    Index(
+        "ix_participants_channel",
+        "channel_id",
+        "user_id",
+        "joined_at",
+        "tenant",
+        "handle",
+        sqlite_where=text("channel_id IS NOT NULL"),
+    ),
 )
 
 calls = Table(
@@ -223,14 +232,14 @@ events = Table(
     Column("position", BigKey, primary_key=True, autoincrement=False),
     _number("session_id"),
     _text("tenant"),
-    _text("channel_id"),
+    _text("channel_id", null=True),
     _number("seq"),
     _text("kind"),
     _at("at"),
     _json("data"),
     Index("ix_events_tenant", "tenant", "position"),
     Index("ix_events_session", "session_id", "position"),
-    Index("ix_events_channel", "channel_id", "position"),
+    Index("ix_events_channel", "channel_id", "position", sqlite_where=text("channel_id IS NOT NULL")),
 )
 
 outbox = Table(

@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 
 from server.store.records import SESSION_COLUMNS, session_record
-from signalling import Channel, Session, short_of_session, uuid_of_channel, uuid_of_session
+from signalling import Channel, Session, session_id_of, short_of_session, uuid_of_channel, uuid_of_session
 
 from .house import OTHER_TENANT, TENANT, House, open_house
 
@@ -688,3 +688,14 @@ async def test_the_own_channel_of_an_ended_session_becomes_a_room_when_somebody_
     assert second["id"] != joined["id"]
     assert second["channel"] == session.channel_id
     assert await found(house, f"channel={session.channel_id}", token="alice") == ["Again", "Again"]
+    _, body = await house.get(f"/channels/{session.channel_id}/participants")
+    assert {user["handle"] for user in body["results"]} == {"alice", "bob"}
+    _, page = await house.get(f"/events/history?channel={session.channel_id}&kind=session.started", token="admin")
+    assert [event["session"] for event in page["events"]] == [session.id, session_id_of(second["id"])]
+    assert {event["channel"] for event in page["events"]} == {session.channel_id}
+    room = house.registry.rooms.get(session.tenant, session.channel_id)
+    assert room is not None
+    house.registry.rooms.set_role(room, "stranger", "viewer")
+    await house.services.writer.settled()
+    _, page = await house.get("/events/history?kind=session.started", token="stranger")
+    assert [event["session"] for event in page["events"]] == [session.id, session_id_of(second["id"])]

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 FOLDER = Path(__file__).parent
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 "All that this version knows; kept here so that a start need not load Alembic to see that nothing is to be done."
 HEAD = REVISIONS[-1]
 VERSION_TABLE = "alembic_version"

@@ -29,6 +29,7 @@ from ..schema import (
     users,
 )
 from .named import has_part, rows_with, texts_with
+from .rooms import of_channel
 
 FEW = 25_000  # sessions that a search looks at one by one
 
@@ -380,7 +381,7 @@ async def users_of_channel(
     The channel must be of `tenant`. `search` finds users by the handle that they have, or had when they were there.
     """
     table = participants.c
-    where: Where = [table.channel_id == channel_id]
+    where: Where = [of_channel(participants, channel_id)]
     if search:
         named = select(users.c.id).where(users.c.tenant == tenant, has_part(users.c.handle, search))
         where.append(or_(has_part(table.handle, search), table.user_id.in_(named)))
@@ -396,7 +397,7 @@ async def users_of_channel(
         total = int((await connection.execute(count)).scalar_one())
         ids = (await _last_there(connection, where, min(total, offset + limit)))[offset:]
     known = select(table.user_id, func.max(table.user_number), func.max(table.handle))
-    known = known.where(table.channel_id == channel_id, table.user_id.in_(ids)).group_by(table.user_id)
+    known = known.where(of_channel(participants, channel_id), table.user_id.in_(ids)).group_by(table.user_id)
     found = {row[0]: UserOfChannel(*row) for row in await connection.execute(known)}
     return total, [found[user] for user in ids]
 

@@ -8,10 +8,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, exists, func, or_, select
+
+from signalling import uuid_of_channel
 
 from ..schema import channel_roles, channels, events, participants, sessions
 from .reading import reading
+from .rooms import of_channel
 
 if TYPE_CHECKING:
     from ..database import Database
@@ -121,7 +124,7 @@ def _place(wanted: Wanted, after: int, upto: int | None) -> list[ColumnElement[b
     if wanted.session is not None:
         place += [events.c.session_id == int(wanted.session), of_tenant]
     elif wanted.channel is not None:
-        place += [events.c.channel_id == wanted.channel, of_tenant]
+        place += [of_channel(events, wanted.channel), of_tenant]
     else:
         place.append(events.c.tenant == wanted.tenant)
     return place
@@ -131,7 +134,7 @@ def _which(wanted: Wanted) -> list[ColumnElement[bool]]:
     """What each event has to be looked at for."""
     which: list[ColumnElement[bool]] = []
     if wanted.session is not None and wanted.channel is not None:
-        which.append(events.c.channel_id == wanted.channel)
+        which.append(of_channel(events, wanted.channel))
     if wanted.kinds or wanted.prefixes:
         kinds = [events.c.kind.in_(sorted(wanted.kinds))] if wanted.kinds else []
         which.append(or_(*kinds, *(events.c.kind.startswith(prefix, autoescape=True) for prefix in wanted.prefixes)))
@@ -142,26 +145,24 @@ def _which(wanted: Wanted) -> list[ColumnElement[bool]]:
 
 def _seen_by(viewer: Viewer) -> ColumnElement[bool]:
     """As auth.role_in decides for a session in memory."""
-    made = [sessions.c.owner == viewer.owner]
-    ways: list[ColumnElement[bool]] = []
+    table = sessions.c
+    ways: list[ColumnElement[bool]] = [table.owner == viewer.owner]
     if viewer.channels:
-        ways.append(events.c.channel_id.in_(sorted(viewer.channels)))
+        ways.append(table.channel_id.in_(sorted(viewer.channels)))
     if viewer.user is not None:
-        made.append(sessions.c.host == viewer.user)
         ways += [
-            exists().where(participants.c.session_id == events.c.session_id, participants.c.user_id == viewer.user),
-            exists().where(channel_roles.c.channel_id == events.c.channel_id, channel_roles.c.user_id == viewer.user),
+            table.host == viewer.user,
+            exists().where(participants.c.session_id == table.id, participants.c.user_id == viewer.user),
+            exists().where(channel_roles.c.channel_id == table.channel_id, channel_roles.c.user_id == viewer.user),
             exists().where(
-                channels.c.id == events.c.channel_id,
-                and_(channels.c.owner == viewer.user, channels.c.tenant == events.c.tenant),
+                channels.c.id == table.channel_id, channels.c.owner == viewer.user, channels.c.tenant == table.tenant
             ),
         ]
-    ways.append(exists().where(sessions.c.id == events.c.session_id, or_(*made)))
-    return or_(*ways)
+    return exists().where(table.id == events.c.session_id, or_(*ways))
 
 
 def _body(
-    position: int, session_id: int, channel_id: str, seq: int, kind: str, at: int, data: str | None
+    position: int, session_id: int, channel_id: str | None, seq: int, kind: str, at: int, data: str | None
 ) -> dict[str, Any]:
     """The same form as signalling.event_body gives to one that has just happened."""
     instant = datetime.fromtimestamp(at // 1000, UTC)
@@ -169,7 +170,7 @@ def _body(
         "id": f"evt_{position}",
         "kind": kind,
         "session": str(session_id),
-        "channel": channel_id,
+        "channel": channel_id or uuid_of_channel(str(session_id)),
         "seq": seq,
         "at": f"{instant:%Y-%m-%dT%H:%M:%S}.{at % 1000:03d}Z",
         "data": json.loads(data or "{}"),

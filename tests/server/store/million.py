@@ -116,12 +116,13 @@ def _sessions(count: int) -> str:
         FROM placed"""
 
 
+_ROOM = "CASE made_by WHEN 'channels' THEN channel_id END"
 _SMALL = "(created_at % 1000000007)"  # products of larger numbers would no longer be whole
 _OTHERS = _USER.format(_chance("(s.created_at % 1000000007 + n.j)", 8))
 _PARTICIPANTS = f"""
         INSERT INTO participants (session_id, idx, tenant, channel_id, user_id, user_number, handle, display_name,
             custom_id, role, joined_at, left_at, updated_at)
-        SELECT id, j, tenant, channel_id, who, CAST(substr(who, 6) AS INTEGER) + 1, who, 'Person ' || substr(who, 6),
+        SELECT id, j, tenant, {_ROOM}, who, CAST(substr(who, 6) AS INTEGER) + 1, who, 'Person ' || substr(who, 6),
             CASE WHEN id % 3 = 0 THEN 'cust-' || substr(who, 6) END,
             CASE j WHEN 0 THEN 'host' ELSE 'member' END, created_at + j * 500, ended_at, updated_at
         FROM (SELECT s.*, n.j, CASE n.j WHEN 0 THEN s.host ELSE {_OTHERS} END AS who
@@ -169,7 +170,7 @@ def _events(count: int) -> str:
     newest = min(count, 100_000)
     return f"""
         INSERT INTO events (position, session_id, tenant, channel_id, seq, kind, at, data)
-        SELECT (s.id / 1048576) * 1000 + n.j * 10 + s.id % 10, s.id, s.tenant, s.channel_id, n.j,
+        SELECT (s.id / 1048576) * 1000 + n.j * 10 + s.id % 10, s.id, s.tenant, {_ROOM}, n.j,
             CASE n.j WHEN 1 THEN 'session.created' WHEN 2 THEN 'session.started' WHEN 3 THEN 'participant.joined'
               WHEN 4 THEN 'participant.joined' ELSE 'session.ended' END, s.created_at + n.j * 400, '{{}}'
         FROM (SELECT * FROM sessions ORDER BY id DESC LIMIT {newest}) s

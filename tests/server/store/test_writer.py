@@ -111,6 +111,17 @@ async def test_4_a_full_batch_that_is_due_already_takes_more(tmp_path: Path) -> 
         await desk.check(session)
 
 
+async def test_4_under_load_a_batch_waits_for_more_but_not_for_long(tmp_path: Path) -> None:
+    async with open_desk(f"sqlite:///{tmp_path}/r.db", tmp_path) as desk:
+        session = desk.session()
+        session.note("first")
+        await desk.writer.settled()
+        taken_at = desk.writer._taken_at
+        for n in range(writer_module.BATCH):
+            session.note(f"{n}")
+        assert desk.writer._flush_at == pytest.approx(taken_at + writer_module.PAUSE_S, abs=1e-3)
+
+
 async def test_4_rows_of_one_table_keep_their_order(database_url: str, tmp_path: Path) -> None:
     async with open_desk(database_url, tmp_path) as desk:
         for value in ("first", "second"):
