@@ -70,11 +70,10 @@ def _beginnings(path: str) -> Iterable[str]:
         yield beginning
 
 
-def boundary(spoken: Spoken) -> Any:
-    """The middleware that turns whatever goes wrong into an answer."""
+def guarded(handler: Handler, spoken: Spoken) -> Handler:
+    """`handler`, of which whatever goes wrong is an answer. A middleware of aiohttp's would be two coroutines more."""
 
-    @web.middleware
-    async def cross(request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def cross(request: web.Request) -> web.StreamResponse:
         try:
             return await handler(request)
         except web.HTTPMethodNotAllowed as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from itertools import groupby
@@ -24,7 +24,7 @@ from .api.health import HealthApi
 from .api.input import body_reader, check_charset, check_path, query_reader, unpacked
 from .api.openapi import JSON_TYPE, Bound, Call, Dialect, Operation, Raw
 from .auth import ANYBODY, PERMISSIONS, Authenticator, may_begin
-from .boundary import MAX_BODY, Handler, Spoken, boundary, encoded, for_all_origins, origins
+from .boundary import MAX_BODY, Handler, Spoken, encoded, for_all_origins, guarded, origins
 from .response import ResponseHead, in_one_piece
 
 http_log = logging.getLogger("server.http")
@@ -69,7 +69,6 @@ def make_app(
     opened, cors_origins = frozenset(opened), frozenset(cors_origins)
     all_of = tuple(_checked(dialect, opened) for dialect in (*dialects, HealthApi(why_not_ready).dialect()))
     app = web.Application(
-        middlewares=[boundary(Spoken(all_of))],
         client_max_size=MAX_BODY,
         handler_args={"auto_decompress": False},  # `unpacked` does it, and stops at the limit
     )
@@ -77,26 +76,37 @@ def make_app(
     everywhere = for_all_origins(cors_origins)
     app[DIALECTS] = all_of
     app.on_shutdown.append(_end_streams(all_of))
-    routes = _routes(all_of)
-    shapes = {_shape(path) for path, _, _ in routes}
-    for shape, group in groupby(routes, key=lambda route: _shape(route[0])):
+    spoken = Spoken(all_of)
+
+    def add(method: str, path: str, handler: Handler) -> None:
+        app.router.add_route(method, path, guarded(handler, spoken))
+
+    for _, group in groupby(_routes(all_of), key=lambda route: _shape(route[0])):
         methods: set[str] = set()
         for declared, bound, dialect in group:
             path = _matching(declared)
             handler = _handler(bound, dialect, tokens, tenant, everywhere)
-            app.router.add_route(bound.operation.method, path, handler)
+            add(bound.operation.method, path, handler)
             methods.add(bound.operation.method)
             if bound.operation.method == hdrs.METH_GET and not bound.operation.streams:
-                app.router.add_route(hdrs.METH_HEAD, path, handler)
+                add(hdrs.METH_HEAD, path, handler)
                 methods.add(hdrs.METH_HEAD)
-        if any(_takes(other, shape) for other in shapes):
-            app.router.add_route(hdrs.METH_ANY, path, _no_other(methods))
-    app.router.add_get("/openapi.json", _description(all_of))
-    for name, (file, kind) in DOCS_FILES.items():
-        app.router.add_get(f"/docs/{name}" if name else "/docs", _docs_file(DOCS / file, kind))
-    for path in ("/", "/docs/"):
-        app.router.add_get(path, _to_docs)
+        add(hdrs.METH_ANY, path, _no_other(methods))
+    for path, handler in _pages(all_of):
+        for method in (hdrs.METH_GET, hdrs.METH_HEAD):
+            add(method, path, handler)
+        add(hdrs.METH_ANY, path, _no_other((hdrs.METH_GET, hdrs.METH_HEAD)))
+    add(hdrs.METH_ANY, r"/{path:[\s\S]*}", _nowhere)
     return app
+
+
+def _pages(dialects: tuple[Dialect, ...]) -> Iterator[tuple[str, Handler]]:
+    """Paths that are of no dialect."""
+    yield "/openapi.json", _description(dialects)
+    for name, (file, kind) in DOCS_FILES.items():
+        yield f"/docs/{name}" if name else "/docs", _docs_file(DOCS / file, kind)
+    for path in ("/", "/docs/"):
+        yield path, _to_docs
 
 
 def _checked(dialect: Dialect, opened: frozenset[str]) -> Dialect:
@@ -140,24 +150,18 @@ def _shape(path: str) -> str:
     return re.sub(r"\{[^}]*\}", "{}", path)
 
 
-def _takes(shape: str, other: str) -> bool:
-    """Whether a path of `shape` would answer requests for one of `other` too."""
-    parts, others = shape.split("/"), other.split("/")
-    return (
-        shape != other
-        and len(parts) == len(others)
-        and all(part in ("{}", wanted) for part, wanted in zip(parts, others, strict=True))
-    )
-
-
 def _no_other(methods: Iterable[str]) -> Handler:
-    """405 for the methods that a path lacks, although a path of parameters alike would take them (G2)."""
+    """405 for the methods that a path lacks, also where a path of parameters would take them (G2)."""
     allowed = sorted(methods)
 
     async def refuse(request: web.Request) -> web.StreamResponse:
         raise web.HTTPMethodNotAllowed(request.method, allowed)
 
     return refuse
+
+
+async def _nowhere(_request: web.Request) -> web.StreamResponse:
+    raise web.HTTPNotFound
 
 
 def _handler(
@@ -170,15 +174,15 @@ def _handler(
     declared = bound.operation
     act = bound.handler
     needs = declared.needs
-    principal_of = _principal_of(declared, tokens, tenant)
+    known, find_out = _principals(declared, tokens, tenant)
     read_query = None if declared.query is None else query_reader(declared.query)
-    read_body = None if declared.body is None else _read_body(declared.body, needed=declared.body_needed)
+    read_body = None if declared.body is None else _body_of(declared.body, needed=declared.body_needed)
     omit_none = dialect.omit_none
     status = declared.status
     head = None if everywhere is None else ResponseHead(status, JSON_TYPE, everywhere)
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        principal = await principal_of(request)
+        principal = known(request) or await find_out(request)
         may_begin(principal, needs, tenant)
         path = request.match_info
         if path:
@@ -188,7 +192,10 @@ def _handler(
         if read_query is not None:
             wanted["query"] = read_query(request.query)
         if read_body is not None:
-            wanted["body"] = await read_body(request)
+            content = request.content
+            # Nearly always it came with the head.
+            data = content.read_nowait() if content.is_eof() else await request.read()
+            wanted["body"] = read_body(request.headers, data)
         answer = await act(call, **wanted)
         if isinstance(answer, BaseModel):
             body = encoded(answer, omit_none=omit_none)
@@ -200,8 +207,10 @@ def _handler(
     return handle
 
 
-def _principal_of(declared: Operation, tokens: Authenticator, tenant: str) -> Any:
-    """How an operation finds out who asks."""
+def _principals(
+    declared: Operation, tokens: Authenticator, tenant: str
+) -> tuple[Callable[[web.Request], Principal | None], Callable[[web.Request], Awaitable[Principal]]]:
+    """How an operation finds out who asks: at once, as nearly always, or else in a while."""
     if declared.opened:
         anybody = replace(ANYBODY, tenant=tenant, roles={"*": "host"})
     else:
@@ -209,36 +218,35 @@ def _principal_of(declared: Operation, tokens: Authenticator, tenant: str) -> An
     open_to_all = declared.needs.level == "open"
     opened = declared.opened
     ticketed = declared.ticketed
-    known = tokens.known
 
-    async def principal_of(request: web.Request) -> Principal:
+    def known(request: web.Request) -> Principal | None:
         if open_to_all:
             return anybody
         header = request.headers.get(hdrs.AUTHORIZATION)
         if header is None and opened:
             return anybody
+        return tokens.known(header)
+
+    async def find_out(request: web.Request) -> Principal:
+        header = request.headers.get(hdrs.AUTHORIZATION)
         if header is None and ticketed:
             header = tokens.tickets.authorization(request.query.get("ticket", ""))
-        return known(header) or await tokens.authenticate(header)
+        return tokens.known(header) or await tokens.authenticate(header)
 
-    return principal_of
+    return known, find_out
 
 
-def _read_body(model: type[BaseModel], *, needed: bool) -> Any:
+def _body_of(model: type[BaseModel], *, needed: bool) -> Callable[[Mapping[str, str], bytes], BaseModel | None]:
+    """How an operation reads its body, which comes with its headers."""
     parse = body_reader(model)
 
-    async def read(request: web.Request) -> BaseModel | None:
-        kind = request.headers.get(hdrs.CONTENT_TYPE)
+    def read(headers: Mapping[str, str], data: bytes) -> BaseModel | None:
+        kind = headers.get(hdrs.CONTENT_TYPE)
         if kind is not None:
             check_charset(kind)
-        content = request.content
-        if content.is_eof():  # nearly always: it came with the head
-            data = content.read_nowait()
-            if len(data) > MAX_BODY:
-                raise web.HTTPRequestEntityTooLarge(MAX_BODY, len(data))
-        else:
-            data = await request.read()
-        coding = request.headers.get(hdrs.CONTENT_ENCODING)
+        if len(data) > MAX_BODY:
+            raise web.HTTPRequestEntityTooLarge(MAX_BODY, len(data))
+        coding = headers.get(hdrs.CONTENT_ENCODING)
         if coding is not None and data:
             data = unpacked(data, coding, MAX_BODY)
         return parse(data) if data or needed else None

@@ -7,8 +7,8 @@ with 200, as the original's server does; a request that is not understood or not
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, TypeVar
+from dataclasses import replace
+from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, RootModel
 
@@ -19,7 +19,7 @@ from ..errors import ApiError
 from ..fields import Printable
 from ..store.history import History
 from .model import Model
-from .openapi import MAX_USER, Body, Call, Dialect, operation, operations_of
+from .openapi import MAX_USER, Body, Call, Dialect, Handler, operation, operations_of
 
 TAG = "CallSession"
 MAX_NAME = 256  # characters
@@ -79,8 +79,6 @@ class ErrorBody(Model):
     error: Annotated[str, Field(description="What went wrong, for people.")]
 
 
-AnswerT = TypeVar("AnswerT", bound=BaseModel)
-
 EXAMPLE_ID = "1801439850948198400"
 GONE = "there is no session of that id"
 
@@ -95,7 +93,10 @@ class CallSessionApi:
 
     def dialect(self) -> Dialect:
         """The routes of this API."""
-        return Dialect(TAG, "Who takes part in a session, by five POSTs.", operations_of(self), _error, ErrorBody)
+        operations = operations_of(self)
+        if self._legacy_status:
+            operations = tuple(replace(bound, handler=_answering(bound.handler)) for bound in operations)
+        return Dialect(TAG, "Who takes part in a session, by five POSTs.", operations, _error, ErrorBody)
 
     @operation(
         "POST",
@@ -108,21 +109,17 @@ class CallSessionApi:
     )
     async def create_session(self, call: Call, body: CreateSession) -> SessionMade | ErrorBody:
         """The host is the first who takes part, and the one who may end it."""
-
-        async def create() -> SessionMade:
-            host = call.act_for(body.host)
-            self._registry.people.see(call.tenant, host)
-            session = self._registry.create(
-                tenant=call.tenant,
-                made_by="callsession",
-                owner=call.principal.owner,
-                host=host,
-                name=body.name or "",
-                role="host",
-            )
-            return SessionMade(session=session.id)
-
-        return await self._answer(create)
+        host = call.act_for(body.host)
+        self._registry.people.see(call.tenant, host)
+        session = self._registry.create(
+            tenant=call.tenant,
+            made_by="callsession",
+            owner=call.principal.owner,
+            host=host,
+            name=body.name or "",
+            role="host",
+        )
+        return SessionMade(session=session.id)
 
     @operation(
         "POST",
@@ -135,16 +132,12 @@ class CallSessionApi:
     )
     async def join_session(self, call: Call, body: UserAndSession) -> Done | ErrorBody:
         """409 when the user takes part already, and when the session has ended."""
-
-        async def join() -> Done:
-            user = call.act_for(body.user)
-            session = await self._session(call, body.session)
-            known = self._registry.people.see(call.tenant, user)
-            role = session.role_of(user) or "member"
-            session.join(user, display_name=known.display_name, role=role)
-            return Done()
-
-        return await self._answer(join)
+        user = call.act_for(body.user)
+        session = await self._session(call, body.session)
+        known = self._registry.people.see(call.tenant, user)
+        role = session.role_of(user) or "member"
+        session.join(user, display_name=known.display_name, role=role)
+        return Done()
 
     @operation(
         "POST",
@@ -157,14 +150,10 @@ class CallSessionApi:
     )
     async def leave_session(self, call: Call, body: UserAndSession) -> Done | ErrorBody:
         """Ends the legs of this user and of nobody else. A session that all have left goes on (A14)."""
-
-        async def leave() -> Done:
-            user = call.act_for(body.user)
-            session = await self._session(call, body.session)
-            session.leave(user)
-            return Done()
-
-        return await self._answer(leave)
+        user = call.act_for(body.user)
+        session = await self._session(call, body.session)
+        session.leave(user)
+        return Done()
 
     @operation(
         "POST",
@@ -177,15 +166,11 @@ class CallSessionApi:
     )
     async def end_session(self, call: Call, body: UserAndSession) -> Done | ErrorBody:
         """Only for the host, who need not take part (A16). Hangs up every leg; the record is kept (A15)."""
-
-        async def end() -> Done:
-            user = call.act_for(body.user)
-            session = await self._session(call, body.session)
-            _must_be_host(call, session, user)
-            await session.end(by=user)
-            return Done()
-
-        return await self._answer(end)
+        user = call.act_for(body.user)
+        session = await self._session(call, body.session)
+        _must_be_host(call, session, user)
+        await session.end(by=user)
+        return Done()
 
     @operation(
         "POST",
@@ -198,21 +183,17 @@ class CallSessionApi:
     )
     async def get_participants(self, call: Call, body: OneSession) -> UserList | ErrorBody:
         """Nobody takes part in a session that has ended (A15)."""
-
-        async def participants() -> UserList:
-            session_id = session_id_of(body.session)
-            session = None if session_id is None else self._registry.get(session_id)
-            if session is None:
-                record = None if session_id is None else await self._history.session(session_id)
-                call.found(record, UnknownSession.code, GONE)
-                return UserList([])
-            call.found(session, UnknownSession.code, GONE)
-            if session.ended:
-                return UserList([])
-            users = [participant.user for participant in session.present()]
-            return UserList([UserOf(user=user) for user in sorted(users, key=lambda user: user != session.host)])
-
-        return await self._answer(participants)
+        session_id = session_id_of(body.session)
+        session = None if session_id is None else self._registry.get(session_id)
+        if session is None:
+            record = None if session_id is None else await self._history.session(session_id)
+            call.found(record, UnknownSession.code, GONE)
+            return UserList([])
+        call.found(session, UnknownSession.code, GONE)
+        if session.ended:
+            return UserList([])
+        users = [participant.user for participant in session.present()]
+        return UserList([UserOf(user=user) for user in sorted(users, key=lambda user: user != session.host)])
 
     async def _session(self, call: Call, text: str) -> Session:
         """The session of that id, live or lately ended; WrongState when only its record is left."""
@@ -226,14 +207,17 @@ class CallSessionApi:
                 raise WrongState("the session has ended")
         raise UnknownSession(GONE)
 
-    async def _answer(self, act: Callable[[], Awaitable[AnswerT]]) -> AnswerT | ErrorBody:
-        """What `act` returns; what it refuses is an answer of its own where `legacy_status` is on."""
-        if not self._legacy_status:
-            return await act()
+
+def _answering(act: Handler) -> Handler:
+    """`act`, of which a refusal is an answer of its own."""
+
+    async def answer(call: Call, **wanted: Any) -> Any:
         try:
-            return await act()
+            return await act(call, **wanted)
         except (SignallingError, ApiError) as error:
             return ErrorBody(error=error.message)
+
+    return answer
 
 
 def _must_be_host(call: Call, session: Session, user: str) -> None:
