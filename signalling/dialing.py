@@ -190,7 +190,8 @@ def plan_for(switch: Switch, decision: Decision, intent: CallIntent) -> Plan:
     stages: list[Stage] = []
     bypass = True
     for choice in decision.choices:
-        trunk = switch.lines[choice.name].config
+        line = switch.lines[choice.name]
+        trunk = line.config
         bypass = bypass and (choice.media or trunk.media) == "bypass"
         stages.extend(
             Stage(
@@ -202,7 +203,7 @@ def plan_for(switch: Switch, decision: Decision, intent: CallIntent) -> Plan:
                 progress_s=trunk.answer_timeout_s,
                 ring_s=trunk.ring_timeout_s,
             )
-            for host in trunk.targets
+            for host in line.hosts()
         )
     return Plan(tuple(stages), bypass, decision.skipped)
 
@@ -425,6 +426,8 @@ class Dialling:
             except ResolveError as error:
                 self._failed(DialFailed(503, str(error), retryable=True))
                 return
+        if leg.line is not None:
+            flows = leg.line.preferred(flows)
         self._send(stage, leg, destination, flows, offer)
 
     def _send(self, stage: Stage, leg: Leg, destination: Destination, flows: list[Flow], offer: Offer) -> None:

@@ -272,7 +272,8 @@ async def _first_reachable(
             except ResolveError as error:
                 unreachable.append((stage.trunk.name if stage.trunk else stage.name, str(error)))
             else:
-                return stage, destination, flows[0], tuple(unreachable)
+                line = None if stage.trunk is None else switch.lines.get(stage.trunk.name)
+                return stage, destination, (line.preferred(flows) if line else flows)[0], tuple(unreachable)
         if stage.user is not None:
             raise NotRegistered(f"{stage.name} has a browser alone, which gets no INVITE")
     raise TrunkUnavailable("; ".join(f"{name}: {why}" for name, why in unreachable))

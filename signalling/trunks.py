@@ -6,7 +6,7 @@ One task a trunk sends its OPTIONS and its REGISTERs; the rules of both are sip'
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import structlog
@@ -41,7 +41,7 @@ UNREGISTER_WAIT_S = 1.0  # at shutdown; a registrar that does not answer must no
 class TrunkLine:
     """One trunk: its configuration, and what it can do now."""
 
-    __slots__ = ("config", "health", "rate", "registration", "slots")
+    __slots__ = ("_answered", "config", "health", "rate", "registration", "slots")
 
     def __init__(self, config: TrunkConfig, now: float) -> None:
         self.config = config
@@ -49,6 +49,33 @@ class TrunkLine:
         self.rate = CallRate(config.max_calls_per_s)
         self.slots = CallSlots(config.max_calls)
         self.registration: Registration | None = None
+        self._answered: dict[Uri, dict[Flow, bool]] = {}
+        "Host -> each address of it -> whether its last OPTIONS was answered."
+
+    # Which of its hosts and addresses are asked first.
+
+    def watch(self, ways: Iterable[tuple[Uri, Flow]]) -> None:
+        """Only these hosts and addresses are asked from now on; what is known of the others is forgotten."""
+        before, self._answered = self._answered, {}
+        for host, flow in ways:
+            self._answered.setdefault(host, {})[flow] = before.get(host, {}).get(flow, True)
+
+    def note(self, host: Uri, flow: Flow, answered: bool) -> None:
+        """Whether an address of a host has answered."""
+        if flow in self._answered.get(host, {}):
+            self._answered[host][flow] = answered
+
+    def hosts(self) -> list[Uri]:
+        """Its hosts in their order, those last that do not answer at any of their addresses."""
+        known = self._answered
+        return sorted(self.config.targets, key=lambda host: host in known and not any(known[host].values()))
+
+    def preferred(self, flows: Iterable[Flow]) -> list[Flow]:
+        """The addresses of one host in their order, those last that do not answer."""
+        silent = {flow for ways in self._answered.values() for flow, answered in ways.items() if not answered}
+        return sorted(flows, key=silent.__contains__)
+
+    # What it can take.
 
     def unusable(self, now: float) -> str | None:
         """Why no call can be given to it now, or None."""
@@ -89,8 +116,10 @@ class TrunkKeeper:
     def __init__(self, line: TrunkLine, sip: SipPort) -> None:
         self._line = line
         self._sip = sip
-        self._probes: set[ClientTransaction] = set()
-        "Of one round of OPTIONS: one to each address, and one answer is enough."
+        self._probes: dict[ClientTransaction, tuple[Uri, Flow]] = {}
+        "OPTIONS under way, and which address of which host each is for."
+        self._round: set[ClientTransaction] = set()
+        "Those of the newest round, of which one answer is enough, until it came."
         self._registrars: list[Flow] = []
         "Where the REGISTER under way is to go next if it fails (RFC 3263 §4.3)."
         self._registrar: Flow | None = None
@@ -168,9 +197,13 @@ class TrunkKeeper:
         if not ways:
             self._line.health.on_miss(now)
             return
+        del ways[MAX_PROBED:]
+        self._line.watch(ways)
         stack = self._sip.stack
-        for target, flow in ways[:MAX_PROBED]:
-            self._probes.add(stack.send_request(self._options(target, flow), flow, now, self))
+        for target, flow in ways:
+            probe = stack.send_request(self._options(target, flow), flow, now, self)
+            self._probes[probe] = target, flow
+            self._round.add(probe)
         self._sip.pump()
 
     def _options(self, target: Uri, flow: Flow) -> Request:
@@ -269,12 +302,17 @@ class TrunkKeeper:
 
     def _probed(self, transaction: ClientTransaction, status: int, now: float) -> None:
         """One address has answered, or not: the first answer counts, and a miss is when none came."""
-        if transaction not in self._probes:
+        way = self._probes.pop(transaction, None)
+        if way is None:
             return
-        self._probes.discard(transaction)
-        if counts_as_answer(status):
-            self._probes.clear()
-        if not self._probes:
+        answered = counts_as_answer(status)
+        self._line.note(*way, answered)
+        if transaction not in self._round:
+            return
+        self._round.discard(transaction)
+        if answered:
+            self._round.clear()
+        if not self._round:
             self._report(lambda: self._line.health.on_answer(status, now))
 
     def _report(self, change: Callable[[], None]) -> None:

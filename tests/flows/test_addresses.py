@@ -112,6 +112,44 @@ def test_10_a_trunk_is_up_while_one_of_its_hosts_answers(sim: Sim) -> None:
     assert is_up(house)
 
 
+@pytest.mark.parametrize("hosts", [("sip:carrier",), ("sip:north", "sip:south")], ids=["addresses", "hosts"])
+def test_10_an_address_that_answers_no_options_is_dialled_last(sim: Sim, hosts: tuple[str, ...]) -> None:
+    house, north, south = two_addresses(sim, hosts=hosts, options_interval_s=20.0)
+    alice = house.phone("1001")
+    sim.network.take_down("north")
+    start(sim, house)
+    sim.run_for(60)
+    for carrier in (north, south):
+        carrier.script.answer_after_s = 0.1
+    call = alice.invite("+33123")
+    sim.run_for(0.5)
+    assert (call.state, north.calls) == ("talking", [])
+    call.bye()
+    sim.network.bring_up("north")
+    sim.run_for(60)
+    call = alice.invite("+33124")
+    sim.run_for(0.5)
+    assert (call.state, len(north.calls)) == ("talking", 1)
+    call.bye()
+    sim.run_for(1)
+    assert house.quiet() == {}
+
+
+def test_10_without_any_answer_the_addresses_keep_their_order(sim: Sim) -> None:
+    house, north, _ = two_addresses(sim, options_interval_s=20.0, options_misses=100)
+    alice = house.phone("1001")
+    for name in ("north", "south"):
+        sim.network.take_down(name)
+    start(sim, house)
+    sim.run_for(90)
+    for name in ("north", "south"):
+        sim.network.bring_up(name)
+    north.script.answer_after_s = 0.1
+    call = alice.invite("+33123")
+    sim.run_for(0.5)
+    assert (call.state, len(north.calls)) == ("talking", 1)
+
+
 def test_9_a_registration_goes_to_the_next_address_and_stays_there(sim: Sim) -> None:
     house = House(sim, trunks=[trunk("carrier", username="u", password="ringway-1001", register=True)])
     north = house.carrier("north")
