@@ -134,6 +134,8 @@ class Plan:
     skipped: tuple[tuple[str, str], ...] = ()
     codecs: tuple[str, ...] = ()
     "What a leg may offer where its trunk does not say; empty: all that we know."
+    within_s: float = inf
+    "How long the caller's invitation is good for (RFC 3261 §13.3.1)."
 
 
 class DialFailed(Exception):
@@ -291,6 +293,7 @@ class Dialling:
         self._line: TrunkLine | None = None
         "The trunk tried last."
         self._next_address_at = inf
+        self._expires_at = switch.sip.now() + plan.within_s
         self._waiting: dict[OutgoingCall | BrowserRinging, tuple[Destination | None, list[Flow], Offer]] = {}
         self._rang = False
         self._worst: DialFailed | None = None
@@ -385,12 +388,14 @@ class Dialling:
             if not self._rang and stage.progress_s is not None:
                 limit = min(limit, stage.progress_s)
             try:
-                item = await session.next(min(started + limit, self._next_address_at))
+                item = await session.next(min(started + limit, self._next_address_at, self._expires_at))
             except LegsDropped as dropped:
                 if leg in dropped.legs:
                     raise
                 self._others.drop(dropped)
                 continue
+            if item is None and switch.sip.now() >= self._expires_at:
+                raise DialFailed(487, "the invitation has expired", retryable=False)
             if item is None and switch.sip.now() < started + limit:
                 self._leave_silent(stage, leg)
             elif item is None:

@@ -204,6 +204,8 @@ class Inbound:
         )
         if plan.bypass and wants_webrtc(flow.transport, session_description(request)):
             plan = replace(plan, bypass=False)  # a browser's media cannot go past us: nobody else speaks its SRTP
+        if request.expires:
+            plan = replace(plan, within_s=request.expires)
         try:
             leg = self._caller_leg(session, transaction, principal, plan, now)
         except BaseException:  # whatever it was, a session without a task must not stay in the list

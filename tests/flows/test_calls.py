@@ -319,6 +319,19 @@ def test_13_silence_ends_the_call_with_its_reason(sim: Sim) -> None:
     assert house.quiet() == {}
 
 
+def test_12_an_invitation_that_expires_is_taken_back(sim: Sim) -> None:
+    house = House(sim)
+    alice, bob = house.phone("1001"), house.phone("1002")
+    bob.script.answer_after_s = None
+    call = alice.invite("1002", headers=[("Expires", "5")])
+    sim.run_for(4.9)
+    assert call.state == "ringing"
+    sim.run_for(0.2)
+    assert (call.state, call.status, bob.calls[0].state) == ("ended", 487, "ended")
+    assert sim.network.sent("ringway", "phone1002").count("CANCEL") == 1
+    assert house.quiet() == {}
+
+
 def test_6_ringing_outlives_timer_b(sim: Sim) -> None:
     house = House(sim, extensions=[Extension("1001"), Extension("1002", ring_timeout_s=300)])
     alice, bob = house.phone("1001"), house.phone("1002")
