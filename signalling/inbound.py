@@ -238,11 +238,12 @@ class Inbound:
         """The leg of the party that calls; Refused when its offer is of no use or there is no room."""
         switch = self._switch
         extension = principal.name if principal.kind == "extension" else None
-        if extension is not None and switch.at_limit(extension):
+        line = switch.lines.get(principal.name) if extension is None else None
+        if (extension is not None and switch.at_limit(extension)) or (line is not None and line.full):
             raise Refused(503, "Too many calls", [("Retry-After", str(switch.limits.retry_after_s))])
         request, flow = transaction.request, transaction.flow
         codecs = plan.codecs
-        if extension is None and (line := switch.lines.get(principal.name)) is not None:
+        if line is not None:
             codecs = line.config.codecs or codecs
         try:
             offer = session_description(request)
@@ -258,6 +259,8 @@ class Inbound:
             media.close()
             raise Refused(error.status, headers=[("Warning", f'399 ringway "{_quotable(error)}"')]) from error
         switch.take_extension(leg, extension)
+        if line is not None and line.slots.take():
+            leg.line = line
         leg.on_close = switch.on_close
         route = switch.follow if extension is None else partial(switch.way_back, extension)
         leg.call = switch.calls.incoming(transaction, now, leg.hear, contact=contact_for(flow), route=route)

@@ -89,9 +89,13 @@ class TrunkLine:
         config = self.config
         if self.health.state is HealthState.DOWN:
             return f"down: {config.options_misses} OPTIONS in a row were not answered"
-        if config.max_calls is not None and self.slots.in_use >= config.max_calls:
-            return f"at its limit of {config.max_calls} calls"
-        return None
+        return f"at its limit of {config.max_calls} calls" if self.full else None
+
+    @property
+    def full(self) -> bool:
+        """Whether it carries as many calls as it may, in and out."""
+        limit = self.config.max_calls
+        return limit is not None and self.slots.in_use >= limit
 
     def take(self, now: float, *, again: bool = False) -> str | None:
         """Take a place for one call; why that is impossible, or None when taken. `give_back` must follow.

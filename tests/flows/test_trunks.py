@@ -217,10 +217,10 @@ def test_10_outbound_authentication(sim: Sim) -> None:
 # In from a trunk.
 
 
-def inbound(sim: Sim) -> tuple[House, SimPhone]:
+def inbound(sim: Sim, **fields: object) -> tuple[House, SimPhone]:
     house = House(
         sim,
-        trunks=[trunk("carrier", inbound_sources=sources("10.0.0.77/32"))],
+        trunks=[trunk("carrier", inbound_sources=sources("10.0.0.77/32"), **fields)],
         routes=[route(".", "carrier")],
         inbound=[InboundNumber(Pattern.parse("+4930100"), "1001"), InboundNumber(Pattern.parse("+4930199"), "600")],
     )
@@ -249,6 +249,25 @@ def test_11_a_trunk_calls_in_to_the_echo_test(sim: Sim) -> None:
     call = carrier.invite(f"sip:+4930199@{sim.network.host('ringway')}")
     finish(sim, call)
     assert call.state == "talking"
+
+
+def test_10_calls_in_are_counted_among_the_calls_of_a_trunk(sim: Sim) -> None:
+    house, carrier = inbound(sim, max_calls=1)
+    alice = house.phone("1002")
+    first = carrier.invite(f"sip:+4930199@{sim.network.host('ringway')}")
+    finish(sim, first)
+    second, out = carrier.invite(f"sip:+4930199@{sim.network.host('ringway')}"), alice.invite("+33123")
+    finish(sim, second)
+    finish(sim, out)
+    assert (first.state, second.status, out.status) == ("talking", 503, 503)
+    first.bye()
+    sim.run_for(1)
+    third = carrier.invite(f"sip:+4930199@{sim.network.host('ringway')}")
+    finish(sim, third)
+    assert third.state == "talking"
+    third.bye()
+    assert house.quiet() == {}
+    assert house.lines["carrier"].slots.in_use == 0
 
 
 def test_11_a_trunk_cannot_call_through_us(sim: Sim) -> None:
