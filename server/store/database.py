@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+import structlog
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -20,6 +21,8 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool, StaticPool
 
 from ..errors import StartError
 from . import migrations
+
+log = structlog.get_logger("server.store.database")
 
 MEMORY = "none"
 "The URL of a database that lives in memory and ends with the process."
@@ -142,6 +145,8 @@ class Database:
             return
         if not migrate:
             raise StartError(f"it is of revision {found}, not {migrations.HEAD}; run `ringway db upgrade`")
+        if found is not None:  # a large one takes its time, and calls wait for it
+            log.warning("database_upgrade", database=self.name, revision=found, to=migrations.HEAD)
         async with self.transaction() as connection:
             await connection.run_sync(self._upgrade)
 

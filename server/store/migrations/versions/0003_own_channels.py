@@ -18,7 +18,7 @@ INDEXES = {
 
 
 def upgrade() -> None:
-    """To this revision. SQLite writes both tables anew, which takes about a minute for ten million rows."""
+    """To this revision. SQLite writes both tables anew, which takes 10 s for a million rows."""
     connection = op.get_bind()
     if connection.dialect.name == "postgresql":
         for table in INDEXES:
