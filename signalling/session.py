@@ -570,14 +570,13 @@ class Session:
         self.last_seq = seq = self.last_seq + 1
         self.updated_at = at = time()
         bus = self._bus
-        position = bus.next_position(at)
-        happened = (position, kind, seq, at, fields)
+        happened = (bus.next_position(at), kind, seq, at, fields)
         log = self._happened
         if len(log) >= MAX_EVENTS:
             del log[0]
         log.append(happened)
         if followers := bus.followers[kind]:
-            happening = Happening(position, self, kind, seq, at, fields)
+            happening = Happening(happened[0], self, kind, seq, at, fields)
             for follower in followers:
                 follower(happening)
         if bus.listened and bus.wants(kind):
