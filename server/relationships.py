@@ -65,8 +65,6 @@ class SharedSessions:
         return shared
 
     def _on_joined(self, happening: Happening) -> None:
-        if not self._asked:
-            return
         for pair in list(self._asked.get((happening.session.tenant, happening.fields["user"]), ())):
             self._forget(pair)
 

@@ -355,14 +355,13 @@ class EventBus:
         self._followers: list[tuple[Follower, frozenset[type[SessionEvent]]]] = []
         self._position = 0
         self._emitter = AsyncIOEventEmitter()
-        self.listened: set[str] = set()
-        "Names of the classes that somebody listens to."
+        self._listened: set[str] = set()
         self._emitter.on("error", self._on_error)
 
     def on(self, kind: type[EventT], listener: Callable[[EventT], Any]) -> None:
         """Call `listener` with each event of exactly this class; `SessionEvent` stands for all of them."""
         self._emitter.on(kind.__name__, listener)
-        self.listened.add(kind.__name__)
+        self._listened.add(kind.__name__)
 
     def off(self, kind: type[EventT], listener: Callable[[EventT], Any]) -> None:
         """Stop calling `listener`; KeyError when it was not listening."""
@@ -387,18 +386,17 @@ class EventBus:
 
     def next_position(self, at: float) -> int:
         """The place of an event that happens at `at`, seconds since the epoch, after all before it."""
-        position, now = self._position + 1, int(at * 1_000_000)
-        self._position = position = now if now > position else position
-        return position
+        self._position = max(self._position + 1, int(at * 1_000_000))
+        return self._position
 
     def wants(self, kind: type[SessionEvent]) -> bool:
         """Whether anybody listens to this class."""
-        return kind.__name__ in self.listened or SessionEvent.__name__ in self.listened
+        return kind.__name__ in self._listened or SessionEvent.__name__ in self._listened
 
     def emit(self, event: SessionEvent) -> None:
         """Tell those who listen to this class, then those who listen to all."""
         for name in (type(event).__name__, SessionEvent.__name__):
-            if name in self.listened:
+            if name in self._listened:
                 self._emitter.emit(name, event)
 
     def _on_error(self, error: BaseException) -> None:

@@ -87,10 +87,11 @@ def _read_short(text: str) -> str | None:
 def _uuid(session_id: str, kind: int, index: int) -> str:
     """48 + 12 bits of the id, then within the last 62: its low 4 bits, the kind (6), the index (24), a check (28)."""
     number = int(session_id)
-    high = f"{number:016x}"  # whole digits of it: faster than numbers of 128 bits
-    rest = 1 << 63 | (number & 0xF) << 58 | kind << 52 | index << 28 | _check(number, kind, index)
-    low = f"{rest:016x}"
-    return f"{high[:8]}-{high[8:12]}-8{high[12:15]}-{low[:4]}-{low[4:]}"
+    check = _check(number, kind, index)
+    low = (number & 0xF) << 58 | kind << 52 | index << 28 | check
+    value = (number >> 16) << 80 | 8 << 76 | ((number >> 4) & 0xFFF) << 64 | 0b10 << 62 | low
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def _read_uuid(text: str, kind: int) -> tuple[str, int] | None:

@@ -259,7 +259,8 @@ class Inbound:
             media.close()
             raise Refused(error.status, headers=[("Warning", f'399 ringway "{_quotable(error)}"')]) from error
         switch.take_extension(leg, extension)
-        if line is not None and line.slots.take():
+        if line is not None:
+            line.slots.take()  # there is a place: it was looked at above
             leg.line = line
         leg.on_close = switch.on_close
         route = switch.follow if extension is None else partial(switch.way_back, extension)

@@ -567,19 +567,19 @@ class Session:
 
     def emit(self, kind: type[SessionEvent], **fields: Any) -> None:
         """Record an event of this session with the next number, and tell the followers and listeners."""
-        self.last_seq = seq = self.last_seq + 1
+        self.last_seq += 1
         self.updated_at = at = time()
         bus = self._bus
-        happened = (bus.next_position(at), kind, seq, at, fields)
+        happened = (bus.next_position(at), kind, self.last_seq, at, fields)
         log = self._happened
         if len(log) >= MAX_EVENTS:
             del log[0]
         log.append(happened)
         if followers := bus.followers[kind]:
-            happening = Happening(happened[0], self, kind, seq, at, fields)
+            happening = Happening(happened[0], self, kind, self.last_seq, at, fields)
             for follower in followers:
                 follower(happening)
-        if bus.listened and bus.wants(kind):
+        if bus.wants(kind):
             bus.emit(self._event(happened))
 
     def _event(self, happened: Happened) -> SessionEvent:

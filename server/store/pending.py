@@ -62,11 +62,10 @@ CHAT_COLUMNS = (
 class _Touched:
     """A session to be written, and what of it besides its own row."""
 
-    __slots__ = ("all", "calls", "number", "participants", "room")
+    __slots__ = ("all", "calls", "number", "participants")
 
     def __init__(self, session: Session) -> None:
         self.number = int(session.id)
-        self.room = room_of(session)
         self.participants: set[int] = set()
         self.calls: set[int] = set()
         self.all = False
@@ -148,7 +147,7 @@ class Pending:
                 session_rows.append(session_values(session, number))
                 if self.people is not None:
                     for stay in stays:
-                        participant_rows.append(participant_values(session, stay, number, touched.room, self.people))
+                        participant_rows.append(participant_values(session, stay, number, self.people))
                 call_rows += [call_values(session, index) for index in indices]
             except Exception:  # a fault of ours in one session must not cost the history of the others
                 log.exception("session_not_written", session=session.id)
@@ -178,7 +177,7 @@ def _event_runs(happenings: Sequence[Happening], sessions: dict[Session, _Touche
                 position,
                 touched.number,
                 session.tenant,
-                touched.room,
+                room_of(session),
                 seq,
                 wire_kind(kind),
                 round(at * 1000),

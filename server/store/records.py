@@ -202,17 +202,15 @@ def session_values(session: Session, number: int) -> tuple[Any, ...]:
     )
 
 
-def participant_values(
-    session: Session, participant: Participant, number: int, room: str | None, people: People
-) -> tuple[Any, ...]:
-    """The row of one stay; `room` as `room_of` says."""
+def participant_values(session: Session, participant: Participant, number: int, people: People) -> tuple[Any, ...]:
+    """The row of one stay; `number` is the session's id."""
     user = people.get(session.tenant, participant.user)
     stats = participant.stats
     return (
         number,
         participant.index,
         session.tenant,
-        room,
+        room_of(session),
         participant.user,
         user_number(session.tenant, participant.user) if user is None else user.number,
         participant.user if user is None else user.handle,
@@ -275,9 +273,9 @@ def session_record(session: Session) -> SessionRecord:
 
 def participant_records(session: Session, people: People) -> list[ParticipantRecord]:
     """All stays of a live or retained session, in the order of coming."""
-    number, room = int(session.id), room_of(session)
+    number = int(session.id)
     return [
-        ParticipantRecord.from_row(participant_values(session, participant, number, room, people))
+        ParticipantRecord.from_row(participant_values(session, participant, number, people))
         for participant in session.participants
     ]
 

@@ -2,7 +2,7 @@
 
 Instants are milliseconds since the epoch (`…_at`), spans milliseconds (`…_ms`); ids of sessions are their decimal ids
 as integers; a tenant is "account/app". A column made by `_json` holds JSON text as it is written and read, or NULL.
-A participant or an event has no channel where that is its session's own, as of most, and follows from the session's id.
+A participant or an event has a channel only where that is a room: a session's own one follows from the session's id.
 
 No table refers to another by a foreign key: rows come from a writer that may spool them for hours, and leave by a
 retention that differs from kind to kind, so that a parent may be missing on purpose. `ringway db check` counts those.

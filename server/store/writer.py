@@ -337,7 +337,7 @@ class Writer:
     # Timers.
 
     def _arm(self, within_s: float) -> None:
-        """Flush so soon, at once when it is negative, or before."""
+        """Flush within so many seconds, at once if it is not above 0."""
         loop = asyncio.get_running_loop()
         due = loop.time() + within_s
         if "flush" not in self._timers or due < self._flush_at:

@@ -29,7 +29,7 @@ from ..schema import (
     users,
 )
 from .named import has_part, rows_with, texts_with
-from .rooms import of_channel
+from .own_channel import of_channel
 
 FEW = 25_000  # sessions that a search looks at one by one
 

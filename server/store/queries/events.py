@@ -13,8 +13,8 @@ from sqlalchemy import ColumnElement, exists, func, or_, select
 from signalling import uuid_of_channel
 
 from ..schema import channel_roles, channels, events, participants, sessions
+from .own_channel import of_channel
 from .reading import reading
-from .rooms import of_channel
 
 if TYPE_CHECKING:
     from ..database import Database
